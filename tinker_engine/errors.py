@@ -1,0 +1,76 @@
+"""Every error the engine raises on purpose.
+
+`category` is the Tinker failure category ("user" or "server"); `status` is the HTTP status that a
+synchronous route answers. Messages say what was expected and what the caller can do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+
+class EngineError(Exception):
+    """Base of all engine errors."""
+
+    category: ClassVar[Literal["user", "server"]] = "server"
+    status: ClassVar[int] = 500
+
+
+class RequestError(EngineError):
+    """The request can't be served as it is: change it and send it again."""
+
+    category = "user"
+    status = 400
+
+
+class NotFoundError(RequestError):
+    """A named run, checkpoint, sampler or model does not exist on this server."""
+
+    status = 404
+
+
+class ConflictingRetryError(RequestError):
+    """An idempotency key came again with another payload (422, so that SDKs do not retry)."""
+
+    status = 422
+
+
+class AuthenticationError(RequestError):
+    """The API key is missing or unknown."""
+
+    status = 401
+
+
+class ModelLoadError(RequestError):
+    """A base model can't be loaded, or a LoRA target matches none of its modules."""
+
+
+class CheckpointError(RequestError):
+    """A checkpoint is incomplete, fails its digest, or belongs to another base model."""
+
+
+class PrivacyPolicyError(RequestError):
+    """A privacy policy is missing a field, not finite, or out of range."""
+
+
+class PrivacyBudgetExceededError(RequestError):
+    """The next private step would spend more than the run's budget; nothing was released."""
+
+    status = 403
+
+
+class NonFiniteError(RequestError):
+    """A loss or gradient is NaN or infinite; the step was not applied."""
+
+
+class ServerUnavailableError(EngineError):
+    """The engine is shutting down or could not start."""
+
+    status = 503
+
+
+class UnsupportedByServerError(EngineError):
+    """The connected server lacks something the caller asked for (such as privacy)."""
+
+    category = "user"
+    status = 400

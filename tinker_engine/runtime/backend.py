@@ -1,0 +1,108 @@
+"""The seam between the server (which owns ids, futures and the database) and the numerics.
+
+The server calls a backend from one worker thread at a time. A backend owns tensors and the files
+it is told to write; it knows nothing of HTTP, keys or sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tinker_engine.runtime.records import (
+    AdamParams,
+    BaseInfo,
+    LossName,
+    LossOutput,
+    PrivacyRecord,
+    RunSpec,
+    SampleRequest,
+    SampleResult,
+    StepResult,
+    TrainDatum,
+)
+
+
+class Backend(Protocol):
+    """One base model with any number of LoRA runs and samplers on it."""
+
+    @property
+    def base(self) -> BaseInfo:
+        """Identity of the base model that every run and sampler here shares."""
+        ...
+
+    def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:
+        """Start a run with A random (seeded) and B zero.
+
+        A private run keeps its ledger and stored updates durably under `ledger_dir`.
+        Raises ModelLoadError when a target matches nothing, PrivacyPolicyError for a bad policy.
+        """
+        ...
+
+    def restore_run(self, run_id: str, checkpoint: Path, ledger_dir: Path, *, with_optimizer: bool) -> RunSpec:
+        """Make a run from a training checkpoint folder; a private one brings its ledger along."""
+        ...
+
+    def load_into(self, run_id: str, checkpoint: Path, *, with_optimizer: bool) -> None:
+        """Load a checkpoint into an existing run; its spec must match, its ledger is merged in.
+
+        Raises CheckpointError on a mismatch; loading a private checkpoint into a run without
+        a privacy policy is refused.
+        """
+        ...
+
+    def drop_run(self, run_id: str) -> None:
+        """Free the run's memory; its ledger stays on disk."""
+        ...
+
+    def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
+        """Loss and logprobs without gradients."""
+        ...
+
+    def forward_backward(
+        self, run_id: str, data: Sequence[TrainDatum], loss: LossName
+    ) -> LossOutput:
+        """As `forward`, and add the gradient of the loss sum to the run's accumulator.
+
+        In a private run each datum's gradient is clipped to `clip_norm` before it is added.
+        """
+        ...
+
+    def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
+        """Apply AdamW to the accumulated gradient and clear it.
+
+        A private run adds noise, divides by the expected batch size, and records the event
+        durably before the update is applied. Raises PrivacyBudgetExceededError before anything
+        is drawn. Without any forward_backward before it, a private step applies pure noise (an
+        empty Poisson batch); a non-private step without gradients is a RequestError.
+        """
+        ...
+
+    def save_state(self, run_id: str, folder: Path) -> None:
+        """Write a complete training checkpoint (PEFT files, optimizer, step, spec, ledger)."""
+        ...
+
+    def save_adapter(self, run_id: str, folder: Path) -> str:
+        """Write PEFT files alone; gives the hex SHA-256 of adapter_model.safetensors."""
+        ...
+
+    def privacy(self, run_id: str) -> PrivacyRecord | None:
+        """What the run has spent; None for a run without privacy."""
+        ...
+
+    def create_sampler(self, sampler_id: str, adapter: Path | None) -> str | None:
+        """Load a PEFT folder (None: the bare base) for sampling; gives the adapter digest."""
+        ...
+
+    def drop_sampler(self, sampler_id: str) -> None:
+        """Free a sampler's memory."""
+        ...
+
+    def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+        """Continue all prompts as one batch; each result is independent of its neighbours."""
+        ...
+
+    def encode_stop(self, text: str) -> tuple[int, ...]:
+        """Token ids of a stop string, for reporting; matching is done on decoded text."""
+        ...

@@ -1,0 +1,172 @@
+"""Internal records that pass between the wire rooms and the compute rooms.
+
+Frozen dataclasses with numpy arrays; no torch and no HTTP here. T is the number of positions of
+one datum; inputs are already shifted by the client, so `targets[t]` is the token that follows
+`tokens[: t + 1]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+LoraTrain = Literal["both", "B"]
+Precision = Literal["auto", "fp32", "bf16"]
+LossName = Literal["cross_entropy"]
+
+
+@dataclass(frozen=True)
+class PrivacyPolicy:
+    """DP-SGD parameters of one run; the unit of privacy is one datum.
+
+    Exactly one of `noise_multiplier` and `target_epsilon` is given; `target_epsilon` needs
+    `planned_steps`, and the engine calibrates the noise multiplier from them.
+    """
+
+    clip_norm: float
+    sampling_rate: float
+    expected_batch_size: float
+    delta: float
+    noise_multiplier: float | None = None
+    target_epsilon: float | None = None
+    planned_steps: int | None = None
+    max_epsilon: float = 8.0
+    record_set: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a training run is made of. `targets` are module-name suffixes such as `q_proj`."""
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+    seed: int
+    lora_train: LoraTrain = "both"
+    precision: Precision = "auto"
+    privacy: PrivacyPolicy | None = None
+    labels: dict[str, str] = field(default_factory=lambda: {})
+
+
+@dataclass(frozen=True)
+class TrainDatum:
+    """One training example. All arrays have shape (T,)."""
+
+    tokens: IntArray
+    targets: IntArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """Per-datum results, in the order of the request.
+
+    `logprobs[i]` and `elementwise_loss[i]` have the shape (T_i,) of datum i; `loss_sum` is the sum
+    over all tokens of -weight * logprob.
+    """
+
+    logprobs: list[FloatArray]
+    elementwise_loss: list[FloatArray]
+    loss_sum: float
+    metrics: dict[str, float] = field(default_factory=lambda: {})
+
+
+@dataclass(frozen=True)
+class AdamParams:
+    """AdamW as the Tinker API names it; `grad_clip_norm` 0 means off."""
+
+    learning_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-12
+    weight_decay: float = 0.0
+    grad_clip_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What `optim_step` did: the step number from 1 on, and metrics for the client."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PrivacyRecord:
+    """What a private run has spent so far, as its ledger says.
+
+    `declared` names what the engine can't observe (Poisson sampling at `sampling_rate`).
+    """
+
+    mechanism: str
+    unit: str
+    epsilon: float
+    delta: float
+    clip_norm: float
+    noise_multiplier: float
+    sampling_rate: float
+    expected_batch_size: float
+    steps: int
+    planned_steps: int | None
+    max_epsilon: float
+    record_set: str | None
+    accountant: str
+    accountant_version: str
+    lora_train: LoraTrain
+    declared: str
+    ledger_digest: str
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One prompt to continue. `stop` holds token ids and strings."""
+
+    prompt: IntArray
+    num_samples: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int | None
+    stop_token_ids: tuple[int, ...]
+    stop_strings: tuple[str, ...]
+    prompt_logprobs: bool
+    topk_prompt_logprobs: int = 0
+
+
+@dataclass(frozen=True)
+class SampledSequence:
+    """New tokens with their logprobs (both of the same length) and why it ended."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    stop_reason: Literal["length", "stop"]
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """`prompt_logprobs` starts with None, as the first token has no prediction."""
+
+    sequences: list[SampledSequence]
+    prompt_logprobs: list[float | None] | None = None
+    topk_prompt_logprobs: list[list[tuple[int, float]] | None] | None = None
+
+
+@dataclass(frozen=True)
+class BaseInfo:
+    """Identity of the loaded base model; digests are hex SHA-256."""
+
+    name: str
+    path: str
+    architecture: str
+    digest: str
+    tokenizer_digest: str
+    chat_template_digest: str
+    max_context: int
+    vocab_size: int
