@@ -1,0 +1,81 @@
+"""The one configuration of the engine: fields, environment variables and defaults.
+
+Every field can be given as `TINKER_ENGINE_<FIELD>` in the environment or in code; the command line
+has the same names. Unknown fields are refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EngineConfig(BaseSettings):
+    """Settings of one engine process; frozen, so that what was started stays what it says."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="TINKER_ENGINE_", env_ignore_empty=True
+    )
+
+    home: Path = Field(
+        default_factory=lambda: Path.home() / ".tinker-engine",
+        description="Folder of database, runs, checkpoints and ledgers.",
+    )
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL; SQLite under the home by default."
+    )
+    base_model: str = Field(
+        default="nano", description="`nano`, a folder, a hub id, or an alias of one of them."
+    )
+    aliases: Path | None = Field(
+        default=None,
+        description="TOML file of `name = target` lines; `aliases.toml` under the home by default.",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of the numerics; None leaves torch's choice."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="Arithmetic of the frozen base; auto decides by measurement."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Where the base model lives; auto takes a GPU if there is one."
+    )
+    microbatch_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        description="Tokens per training microbatch; None lets the backend choose.",
+    )
+    sample_batch: int = Field(
+        default=256, ge=1, description="Most sampling requests that are answered as one batch."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the server listens on.")
+    port: int = Field(default=8200, ge=0, le=65535, description="Port; 0 takes a free one.")
+    api_key: SecretStr | None = Field(
+        default=None, description="Key that clients must send; it starts with `tml-`."
+    )
+    max_body_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024, description="Largest request body, after decompression."
+    )
+    result_memory_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Results already fetched once that are kept in memory for a repeated fetch.",
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database that is used: the given URL, or SQLite under the home."""
+        return self.database_url or f"sqlite:///{self.home / 'engine.sqlite3'}"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Folder that holds one folder per run (checkpoints and ledger)."""
+        return self.home / "runs"
+
+    @property
+    def aliases_file(self) -> Path:
+        """The alias file that is read when it exists."""
+        return self.aliases or self.home / "aliases.toml"
