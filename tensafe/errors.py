@@ -43,3 +43,7 @@ class KeyStoreError(TensafeError):
 
 class ScreeningError(TensafeError):
     """A screening layer could not be run to its end; the gate counts it as not passed."""
+
+
+class EvaluationError(TensafeError):
+    """qa_verify could not be run to its end; the gate counts it as not passed."""

@@ -76,7 +76,15 @@ class ChatFormat:
         return cast(list[int], self.tokenizer.encode(text, add_special_tokens=False))
 
     def prompt_tokens(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """Tokens after which the assistant's answer begins."""
+        """Tokens after which the assistant's answer begins.
+
+        A last turn of the assistant is a beginning to continue: alone it is plain text without a
+        template, after other turns it stands behind their rendered prompt.
+        """
+        if messages and messages[-1]["role"] == "assistant":
+            begun = self._encode(messages[-1]["content"])
+            earlier = messages[:-1]
+            return [*self.prompt_tokens(earlier), *begun] if earlier else begun
         return self._encode(self._render(messages, for_generation=True))
 
     def example(self, messages: Sequence[ChatMessage]) -> Rendered:
