@@ -1,0 +1,137 @@
+"""Results of training and sampling, from internal records to protobuf or JSON.
+
+The SDK asks for protobuf (`Accept: application/x-protobuf`) for these two; everything else is
+small JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinker_engine.protocol.tensors import tensor_to_json
+from tinker_engine.runtime.records import FloatArray, LossOutput, SampledSequence, SampleResult
+
+PROTOBUF = "application/x-protobuf"
+_OUTPUT_TYPE = "ArrayRecord"
+# What the schema prescribes for cells without a value.
+_EMPTY_TOKEN, _EMPTY_LOGPROB = 0, -99999.0
+
+
+def loss_metrics(output: LossOutput) -> dict[str, float]:
+    """Metrics with the reduction in the name, which the SDK needs to merge split requests."""
+    metrics = {
+        name if name.count(":") == 1 else f"{name.replace(':', '_')}:mean": float(value)
+        for name, value in output.metrics.items()
+    }
+    metrics["loss:sum"] = output.loss_sum
+    return metrics
+
+
+def loss_to_proto(output: LossOutput) -> bytes:
+    """A serialized `ForwardBackwardOutput`."""
+    from tinker.proto import tinker_public_pb2 as public_pb
+
+    message: Any = public_pb.ForwardBackwardOutput()
+    message.loss_fn_output_type = _OUTPUT_TYPE
+    record = message.loss_fn_outputs.add()
+    record.type_tag = _OUTPUT_TYPE
+    record.num_datums = len(output.logprobs)
+    for name, arrays in _loss_fields(output).items():
+        field = record.fields[name]
+        field.dtype = public_pb.DTYPE_FLOAT32
+        sizes = [0, *(array.nbytes for array in arrays)]
+        field.offsets = np.cumsum(sizes, dtype=np.int64).tobytes()
+        field.data = b"".join(array.tobytes() for array in arrays)
+    for name, value in loss_metrics(output).items():
+        message.metrics[name] = value
+    return message.SerializeToString()
+
+
+def loss_to_json(output: LossOutput) -> dict[str, Any]:
+    """The JSON form of a `ForwardBackwardOutput`."""
+    fields = _loss_fields(output)
+    return {
+        "loss_fn_output_type": _OUTPUT_TYPE,
+        "loss_fn_outputs": [
+            {name: tensor_to_json(arrays[i]) for name, arrays in fields.items()}
+            for i in range(len(output.logprobs))
+        ],
+        "metrics": loss_metrics(output),
+    }
+
+
+def loss_size(output: LossOutput) -> int:
+    """Bytes that the arrays of a result take."""
+    return sum(a.nbytes for a in (*output.logprobs, *output.elementwise_loss))
+
+
+def sample_to_proto(result: SampleResult) -> bytes:
+    """A serialized `SampleResponse`."""
+    from tinker.proto import tinker_public_pb2 as public_pb
+
+    message: Any = public_pb.SampleResponse()
+    for sequence in result.sequences:
+        part = message.sequences.add()
+        part.stop_reason = (
+            public_pb.STOP_REASON_STOP
+            if sequence.stop_reason == "stop"
+            else public_pb.STOP_REASON_LENGTH
+        )
+        part.tokens = np.asarray(sequence.tokens, dtype=np.int32).tobytes()
+        part.logprobs = np.asarray(sequence.logprobs, dtype=np.float32).tobytes()
+    if result.prompt_logprobs is not None:
+        filled = [np.nan if value is None else value for value in result.prompt_logprobs]
+        message.prompt_logprobs = np.asarray(filled, dtype=np.float32).tobytes()
+    if result.topk_prompt_logprobs:
+        _write_topk(message.topk_prompt_logprobs, result.topk_prompt_logprobs)
+    return message.SerializeToString()
+
+
+def sample_to_json(result: SampleResult) -> dict[str, Any]:
+    """The JSON form of a `SampleResponse`."""
+    body: dict[str, Any] = {
+        "type": "sample",
+        "sequences": [_sequence_to_json(sequence) for sequence in result.sequences],
+        "prompt_logprobs": result.prompt_logprobs,
+    }
+    if result.topk_prompt_logprobs is not None:
+        body["topk_prompt_logprobs"] = result.topk_prompt_logprobs
+    return body
+
+
+def sample_size(result: SampleResult) -> int:
+    """Rough bytes that a sampling result takes on the wire."""
+    topk = sum(8 * len(row or ()) for row in result.topk_prompt_logprobs or ())
+    sampled = sum(8 * len(sequence.tokens) for sequence in result.sequences)
+    return sampled + 4 * len(result.prompt_logprobs or ()) + topk + 64
+
+
+def _loss_fields(output: LossOutput) -> dict[str, list[FloatArray]]:
+    return {
+        "logprobs": [np.ascontiguousarray(a, dtype=np.float32) for a in output.logprobs],
+        "elementwise_loss": [
+            np.ascontiguousarray(a, dtype=np.float32) for a in output.elementwise_loss
+        ],
+    }
+
+
+def _sequence_to_json(sequence: SampledSequence) -> dict[str, Any]:
+    return {
+        "stop_reason": sequence.stop_reason,
+        "tokens": sequence.tokens,
+        "logprobs": sequence.logprobs,
+    }
+
+
+def _write_topk(message: Any, rows: Sequence[list[tuple[int, float]] | None]) -> None:
+    width = max((len(row) for row in rows if row), default=0)
+    tokens = np.full((len(rows), width), _EMPTY_TOKEN, dtype=np.int32)
+    logprobs = np.full((len(rows), width), _EMPTY_LOGPROB, dtype=np.float32)
+    for i, row in enumerate(rows):
+        for j, (token, logprob) in enumerate(row or ()):
+            tokens[i, j], logprobs[i, j] = token, logprob
+    message.token_ids, message.logprobs = tokens.tobytes(), logprobs.tobytes()
+    message.k, message.length = width, len(rows)

@@ -1,0 +1,252 @@
+"""The body of `forward` and `forward_backward`, from JSON or protobuf to training data.
+
+Reading happens in two steps: first the envelope (which run, which place in its order), then the
+data. A request whose data are wrong still uses up its place, so that later ones are not left
+waiting for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from tinker_engine.errors import RequestError
+from tinker_engine.protocol.requests import ModelInputBody, SequenceId, Wire
+from tinker_engine.protocol.tensors import Array, TensorBody, tensor_from_json, tensor_from_proto
+from tinker_engine.runtime.records import IntArray, TrainDatum
+
+SUPPORTED_LOSSES = ("cross_entropy",)
+_KNOWN_LOSSES = (
+    *SUPPORTED_LOSSES,
+    "importance_sampling",
+    "ppo",
+    "cispo",
+    "dro",
+    "gspo",
+    "stable_reinforce",
+    "custom",
+)
+
+
+@dataclass(frozen=True)
+class RawDatum:
+    """One datum as it came: token ids of shape (T,) and the named loss inputs."""
+
+    tokens: IntArray
+    inputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class TrainingCall:
+    """A parsed envelope; `read_data` parses the rest and may raise RequestError."""
+
+    model_id: str
+    seq_id: int | None
+    loss_fn: str
+    loss_config: Mapping[str, Any]
+    is_forward_only: bool
+    read_data: Callable[[], list[RawDatum]]
+
+
+class _DatumBody(Wire):
+    model_input: ModelInputBody
+    loss_fn_inputs: dict[str, TensorBody]
+
+
+class _InputBody(Wire):
+    data: list[Any]
+    loss_fn: str
+    loss_fn_config: dict[str, Any] | None = None
+
+
+class _ForwardBackwardBody(Wire):
+    forward_backward_input: _InputBody
+    model_id: str
+    seq_id: SequenceId | None = None
+
+
+class _ForwardBody(Wire):
+    forward_input: _InputBody = Field()
+    model_id: str
+    seq_id: SequenceId | None = None
+
+
+def read_json_call(body: bytes, *, forward_only: bool) -> TrainingCall:
+    """Envelope of a JSON body; `forward` and `forward_backward` name their input differently.
+
+    Raises pydantic's ValidationError, which the server answers as 400 with the places at fault.
+    """
+    if forward_only:
+        parsed = _ForwardBody.model_validate_json(body)
+        given = parsed.forward_input
+    else:
+        parsed = _ForwardBackwardBody.model_validate_json(body)
+        given = parsed.forward_backward_input
+    return TrainingCall(
+        model_id=parsed.model_id,
+        seq_id=parsed.seq_id,
+        loss_fn=given.loss_fn,
+        loss_config=given.loss_fn_config or {},
+        is_forward_only=forward_only,
+        read_data=functools.partial(_json_data, given.data),
+    )
+
+
+def read_proto_call(body: bytes, *, forward_only: bool) -> TrainingCall:
+    """Envelope of a protobuf body (what SDKs from 0.25 on send)."""
+    from google.protobuf.message import DecodeError
+    from tinker.proto import tinker_public_pb2 as public_pb
+
+    message: Any = public_pb.ForwardBackwardRequest()
+    try:
+        message.ParseFromString(body)
+    except DecodeError as error:
+        raise RequestError("the body is not a protobuf ForwardBackwardRequest") from error
+    config: dict[str, Any] = dict(message.loss_fn_config)
+    for key, value in message.loss_fn_config_v2.items():
+        config[key] = value.text if value.WhichOneof("value") == "text" else value.number
+    return TrainingCall(
+        model_id=message.model_id,
+        # The schema has no "absent" here: the SDK counts from 1 and sends 0 for None.
+        seq_id=int(message.seq_id) or None,
+        loss_fn=message.loss_fn,
+        loss_config=config,
+        is_forward_only=forward_only or bool(message.forward_only),
+        read_data=functools.partial(_proto_data, message),
+    )
+
+
+def check_loss(name: str, config: Mapping[str, Any]) -> None:
+    """Raise RequestError for a loss, or settings of one, that this server does not compute."""
+    if name not in _KNOWN_LOSSES:
+        raise RequestError(f"unknown loss {name!r}; this server computes cross_entropy")
+    if name not in SUPPORTED_LOSSES:
+        raise RequestError(
+            f"loss {name!r} is not computed by this server yet; use cross_entropy, or "
+            "forward_backward_custom with a loss of your own on the client"
+        )
+    if config:
+        raise RequestError(f"{name} takes no loss_fn_config, but got {', '.join(sorted(config))}")
+
+
+def cross_entropy_data(
+    raw: Sequence[RawDatum], *, vocab_size: int, max_context: int
+) -> list[TrainDatum]:
+    """Check the data of a cross-entropy request and give them their final types.
+
+    `weights` defaults to ones. Raises RequestError that names the datum and the field.
+    """
+    if not raw:
+        raise RequestError("the request holds no data")
+    return [
+        _cross_entropy_datum(datum, f"data[{i}]", vocab_size, max_context)
+        for i, datum in enumerate(raw)
+    ]
+
+
+def _cross_entropy_datum(datum: RawDatum, place: str, vocab_size: int, limit: int) -> TrainDatum:
+    unknown = set(datum.inputs) - {"target_tokens", "weights"}
+    if unknown:
+        raise RequestError(
+            f"{place}: cross_entropy takes target_tokens and weights, "
+            f"but got {', '.join(sorted(unknown))}"
+        )
+    tokens = datum.tokens
+    length = tokens.size
+    if not 1 <= length <= limit:
+        raise RequestError(
+            f"{place}: {length} tokens; expected 1 to {limit}, the context of this model"
+        )
+    targets = datum.inputs.get("target_tokens")
+    if targets is None:
+        raise RequestError(f"{place}: target_tokens is missing from loss_fn_inputs")
+    weights = datum.inputs.get("weights", np.ones(length, dtype=np.float32))
+    for name, array in (("target_tokens", targets), ("weights", weights)):
+        if array.shape != (length,):
+            raise RequestError(
+                f"{place}: {name} has shape {list(array.shape)}; expected [{length}], one value "
+                "per token (several targets per position are not served yet)"
+            )
+    if targets.dtype.kind != "i":
+        raise RequestError(f"{place}: target_tokens is {targets.dtype}; expected int64")
+    weights = weights.astype(np.float32)
+    if not np.isfinite(weights).all():
+        raise RequestError(f"{place}: weights hold NaN or infinity")
+    # A target that counts for nothing may be any filler, such as -100.
+    targets = np.where(weights == 0, np.clip(targets, 0, vocab_size - 1), targets)
+    check_tokens(tokens, vocab_size, f"{place}: tokens")
+    check_tokens(targets, vocab_size, f"{place}: target_tokens")
+    return TrainDatum(
+        tokens=tokens.astype(np.int64, copy=False),
+        targets=targets.astype(np.int64, copy=False),
+        weights=weights,
+    )
+
+
+def check_tokens(tokens: Array, vocab_size: int, place: str) -> None:
+    """Raise RequestError unless all ids are in [0, vocab_size)."""
+    if tokens.size and (int(tokens.min()) < 0 or int(tokens.max()) >= vocab_size):
+        wrong = tokens[(tokens < 0) | (tokens >= vocab_size)][0]
+        raise RequestError(f"{place} hold {int(wrong)}; expected ids from 0 to {vocab_size - 1}")
+
+
+def prompt_tokens(prompt: ModelInputBody, place: str) -> IntArray:
+    """Token ids (T,) of a prompt; raises RequestError for chunks that are not text."""
+    parts: list[int] = []
+    for i, chunk in enumerate(prompt.chunks):
+        if chunk.type != "encoded_text":
+            raise RequestError(
+                f"{place}: chunk {i} is {chunk.type!r}; this server takes encoded_text only"
+            )
+        parts.extend(chunk.tokens)
+    try:
+        return np.asarray(parts, dtype=np.int64)
+    except OverflowError as error:
+        raise RequestError(f"{place}: a token id does not fit 64 bits") from error
+
+
+def _json_data(items: list[Any]) -> list[RawDatum]:
+    data: list[RawDatum] = []
+    for i, item in enumerate(items):
+        try:
+            datum = _DatumBody.model_validate(item)
+        except ValidationError as error:
+            raise RequestError(f"data[{i}]: {first_problem(error)}") from error
+        inputs = {
+            name: tensor_from_json(tensor, f"data[{i}]: {name}")
+            for name, tensor in datum.loss_fn_inputs.items()
+        }
+        data.append(RawDatum(prompt_tokens(datum.model_input, f"data[{i}]"), inputs))
+    return data
+
+
+def _proto_data(message: Any) -> list[RawDatum]:
+    data: list[RawDatum] = []
+    for i, datum in enumerate(message.data):
+        chunks: list[Array] = []
+        for chunk in datum.model_input:
+            if not chunk.HasField("encoded_text"):
+                raise RequestError(f"data[{i}]: this server takes encoded_text chunks only")
+            raw: bytes = chunk.encoded_text.tokens
+            if len(raw) % 4:
+                raise RequestError(f"data[{i}]: token bytes are not a whole number of int32")
+            chunks.append(np.frombuffer(raw, dtype="<i4"))
+        tokens = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int32)
+        inputs = {
+            name: tensor_from_proto(tensor, f"data[{i}]: {name}")
+            for name, tensor in datum.loss_fn_inputs.items()
+        }
+        data.append(RawDatum(tokens.astype(np.int64), inputs))
+    return data
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a validation error as `place: what is wrong`."""
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else problem["msg"]

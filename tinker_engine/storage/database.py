@@ -1,0 +1,116 @@
+"""Opening the database: SQLite in WAL mode by default, any SQLAlchemy URL otherwise.
+
+Alembic is imported only when the database is not at the current revision, because it would be a
+third of the start-up time of an embedded engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from tinker_engine.errors import ServerUnavailableError
+
+HEAD_REVISION = "0001"
+_BUSY_TIMEOUT_MS = 30_000
+_MIGRATION_LOCK = 7_214_411
+
+
+class Database:
+    """Short transactions on one database; safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _open(url)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads."""
+        with Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block.
+
+        On SQLite it takes the write lock at once: a lock that is upgraded from reading to writing
+        fails immediately when another process writes, instead of waiting for its turn.
+        """
+        with (
+            self._engine.connect().execution_options(immediate=True) as connection,
+            Session(connection) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the tables to the current revision; raises ServerUnavailableError if it can't."""
+        try:
+            if _revision(self._engine) != HEAD_REVISION:
+                _upgrade(self._engine)
+        except SQLAlchemyError as error:
+            raise ServerUnavailableError(
+                f"the database {self._engine.url!r} can't be opened: {error}"
+            ) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _open(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(
+        parsed, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # SQLAlchemy begins transactions itself (below); the driver must not.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        is_write = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+    return engine
+
+
+def _revision(engine: Engine) -> str | None:
+    if not inspect(engine).has_table("alembic_version"):
+        return None
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(engine: Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    # One process migrates; another that starts at the same moment waits and finds it done.
+    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

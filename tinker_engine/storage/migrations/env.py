@@ -1,0 +1,16 @@
+"""Alembic's entry point: the connection comes from `storage.database.migrate`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from alembic import context
+
+from tinker_engine.storage.tables import Base
+
+connection: Any = context.config.attributes.get("connection")
+context.configure(
+    connection=cast(Any, connection), target_metadata=Base.metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()
