@@ -24,7 +24,7 @@ class GateRecord:
     threshold: float
     reason: str
     advice: tuple[str, ...] = ()
-    evidence: dict[str, object] = field(default_factory=lambda: {})
+    evidence: dict[str, object] = field(default_factory=dict)
     report_digest: str = ""
 
 

@@ -170,3 +170,4 @@ class BaseInfo:
     chat_template_digest: str
     max_context: int
     vocab_size: int
+    hidden_size: int

@@ -1,0 +1,1 @@
+"""Gates: nothing is packaged or made live without their verdicts."""

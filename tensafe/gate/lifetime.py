@@ -1,0 +1,87 @@
+"""What each record has already spent in released packages.
+
+A package written is a release. The register keeps, for every release, a fingerprint of each
+record that was trained on. Releases that share no record compose in parallel; releases that share
+any are added up, which over-counts and never under-counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensafe.errors import TensafeError
+from tensafe.files import write_json
+
+REGISTER = "privacy_register.json"
+# 64 bits of SHA-256: among a million records two collide with probability 3e-8, and a collision
+# only over-counts.
+FINGERPRINT_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Privacy already spent by releases that share at least one record with a new data set."""
+
+    epsilon: float
+    packages: tuple[str, ...]
+
+
+class PrivacyRegister:
+    """The register file under the tensafe home; a file that can't be parsed stops everything."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / REGISTER
+
+    def spent_by(self, records: Sequence[str]) -> Spent:
+        """Sum of epsilon over earlier releases that overlap with these record digests.
+
+        Raises:
+            TensafeError: the register is unreadable (a missing one is an empty one).
+        """
+        wanted = {digest[:FINGERPRINT_DIGITS] for digest in records}
+        hits = [r for r in self._read() if not wanted.isdisjoint(r["records"])]
+        return Spent(
+            epsilon=sum(float(r["epsilon"]) for r in hits),
+            packages=tuple(str(r["package"]) for r in hits),
+        )
+
+    def release(self, package: str, epsilon: float, delta: float, records: Sequence[str]) -> None:
+        """Charge a release before its package is moved into place."""
+        with self._locked():
+            entries = self._read()
+            entries.append(
+                {
+                    "package": package,
+                    "epsilon": epsilon,
+                    "delta": delta,
+                    "records": sorted({d[:FINGERPRINT_DIGITS] for d in records}),
+                }
+            )
+            write_json(self.path, {"version": 1, "releases": entries}, mode=0o600)
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        try:
+            document = json.loads(self.path.read_text(encoding="utf-8"))
+            if document["version"] != 1:
+                raise ValueError(f"version {document['version']}, expected 1")
+            return list(document["releases"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise TensafeError(
+                f"{self.path}: not a privacy register ({error}); restore it from a backup: "
+                "without it earlier releases can't be counted"
+            ) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield

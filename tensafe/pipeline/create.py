@@ -1,0 +1,272 @@
+"""The steps of `tensafe train`, in order, each leaving its record in the run folder.
+
+Invariants: nothing is packaged without the three gate records; a run folder belongs to one set of
+settings and data; every file in it is written atomically; no training text reaches the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tensafe.curate import CurationConfig, curate_dataset, write_dataset
+from tensafe.data.records import Dataset
+from tensafe.errors import NothingToTrainError, UsageError
+from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
+from tensafe.files import write_json, write_text
+from tensafe.gate.dp_budget import dp_budget
+from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.records import ThreeGates
+from tensafe.pipeline.config import TrainConfig
+from tensafe.pipeline.events import LoggedView, View
+from tensafe.pipeline.packaging import package_adapter, signing_key
+from tensafe.screen import ScreenReport, screen_adapter
+from tensafe.tgsp import PackageDigest, tensafe_home
+from tinker_engine.recipes.sft import SftResult, run_sft
+from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+
+if TYPE_CHECKING:
+    from tinker_engine.connect import EngineConnection
+
+    from tinker_engine.recipes.chat_format import ChatFormat
+
+MINIMUM_TRAIN = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to; `package` is None when a gate said no."""
+
+    folder: Path
+    gates: ThreeGates
+    evaluation: EvalReport
+    screening: ScreenReport
+    privacy: PrivacyRecord | None
+    training: SftResult
+    base: BaseInfo
+    package: PackageDigest | None
+
+    def to_json(self) -> dict[str, object]:
+        """The figures that `--json` prints; no text of the data."""
+        interval = self.evaluation.interval
+        return {
+            "run_folder": str(self.folder),
+            "package": str(self.package.path) if self.package else None,
+            "package_digest": self.package.package if self.package else None,
+            "payload_digest": self.package.payload if self.package else None,
+            "score": self.evaluation.score,
+            "interval": [interval.low, interval.high] if interval else None,
+            "base_score": self.evaluation.base_score,
+            "test_items": len(self.evaluation.items),
+            "epsilon": self.privacy.epsilon if self.privacy else None,
+            "delta": self.privacy.delta if self.privacy else None,
+            "screening": self.gates.rvu_v2_pass.verdict,
+            "gates": {name: asdict(record)["verdict"] for name, record in vars(self.gates).items()},
+            "base_model": self.base.name,
+            "base_digest": self.base.digest,
+            "steps": self.training.steps,
+        }
+
+
+def create_adapter(config: TrainConfig, view: View) -> Outcome:
+    """Run the whole path; a killed run goes on when it is called again with the same settings.
+
+    Raises:
+        UsageError: the run folder holds a run with other settings.
+        DataError: nothing in the data can be learned from.
+        TensafeError, EngineError: a step failed; what is done so far stays in the run folder.
+    """
+    from tinker_engine.connect import load_tokenizer, open_engine
+
+    from tinker_engine.recipes.chat_format import ChatFormat
+
+    folder = config.run_folder
+    _claim(folder, config)
+    view = LoggedView(view, folder / "events.jsonl")
+    # Asked for first: a missing passphrase should not surface after an hour of training.
+    signer = signing_key(config, view)
+    dataset = _curate(config, folder, view)
+    view.stage("Starting the engine")
+    with open_engine(config.engine, base_model=config.base_model) as engine:
+        base = engine.base_info()
+        view.note(f"base model {base.name} ({base.architecture}), digest {base.digest[:16]}")
+        if config.dp:
+            engine.require_privacy()
+        chat = ChatFormat(load_tokenizer(engine))
+        training = _train(config, folder, dataset, engine, base, chat, view)
+        adapter_dir = engine.download_adapter(training.checkpoint, folder / "adapter")
+        privacy = engine.run_privacy(training.run_id) if config.dp else None
+        evaluation, screening = _judge(
+            config, folder, dataset, engine, base, chat, training, adapter_dir, privacy, view
+        )
+    gates = _gates(config, folder, dataset, evaluation, screening, privacy, training, view)
+    package = (
+        package_adapter(
+            config, folder, dataset, base, training, evaluation, screening, privacy, gates, signer,
+            adapter_dir,
+        )
+        if gates.all_pass()
+        else None
+    )  # fmt: skip
+    outcome = Outcome(folder, gates, evaluation, screening, privacy, training, base, package)
+    write_json(folder / "outcome.json", outcome.to_json())
+    _conclude(outcome, view)
+    return outcome
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Bind the folder to these settings, or refuse it."""
+    path = folder / "config.json"
+    settings = config.model_dump(mode="json", exclude={"out"})
+    settings["data"] = str(config.data.resolve())
+    if path.exists():
+        import json
+
+        if json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise UsageError(
+                f"{folder} holds a run with other settings; give the same settings to resume it, "
+                "or another --out"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no run; give another --out")
+    write_json(path, settings)
+
+
+def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
+    view.stage(f"Reading {config.data}")
+    dataset = curate_dataset(
+        config.data,
+        CurationConfig(
+            question_columns=config.question_columns,
+            answer_column=config.answer_column,
+            include_prose=config.prose,
+        ),
+    )
+    report = dataset.report
+    for source, mapping in report.mappings.items():
+        view.note(f"{source}: {mapping}")
+    for problem in report.unreadable[:20]:
+        where = f"{problem.source} ({problem.place})" if problem.place else problem.source
+        view.note(f"not used: {where}: {problem.reason}; {problem.advice}")
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(report.dropped.items()))
+    view.note(
+        f"{report.files_read} files, {len(dataset.train)} training and {len(dataset.test)} test "
+        f"examples" + (f"; dropped: {dropped}" if dropped else "")
+    )
+    if len(dataset.train) < MINIMUM_TRAIN:
+        raise NothingToTrainError(
+            f"{config.data}: {len(dataset.train)} training examples after curation, at least "
+            f"{MINIMUM_TRAIN} are needed; name the columns with --question-column and "
+            "--answer-column, or see `tensafe analyze`"
+        )
+    write_dataset(dataset, folder / "dataset")
+    return dataset
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    engine: EngineConnection,
+    base: BaseInfo,
+    chat: ChatFormat,
+    view: View,
+) -> SftResult:
+    sft = config.sft()
+    what = f"epsilon {config.epsilon:g}" if config.dp else "without privacy (--no-dp)"
+    view.stage(f"Training rank {config.rank} LoRA, {what}")
+    view.note("loss on ⟦⟧ only: " + chat.preview(dataset.train[0].messages)[:300])
+    if config.dp:
+        view.note("unit of privacy: one example after curation; losses shown are for you alone")
+    return run_sft(
+        engine.service_client,
+        chat,
+        [example.messages for example in dataset.train],
+        sft,
+        folder / "training",
+        base_model=base.name,
+        hidden_size=base.hidden_size,
+        record_set=dataset.train_digest,
+        on_progress=view.progress,
+    )
+
+
+def _judge(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    engine: EngineConnection,
+    base: BaseInfo,
+    chat: ChatFormat,
+    training: SftResult,
+    adapter_dir: Path,
+    privacy: PrivacyRecord | None,
+    view: View,
+) -> tuple[EvalReport, ScreenReport]:
+    from tinker_engine.recipes.chat_model import ChatModel
+
+    service = engine.service_client
+    adapter_model = ChatModel(
+        service.create_sampling_client(model_path=training.checkpoint), chat, "adapter"
+    )
+    base_model = ChatModel(service.create_sampling_client(base_model=base.name), chat, base.name)
+    view.stage("Testing on the held-out examples (qa_verify)")
+    evaluation = qa_verify(
+        adapter_model,
+        base_model,
+        dataset,
+        QaVerifyConfig(threshold=config.qa_threshold, max_items=config.max_test_items),
+        facts=RunFacts(
+            base_name=base.name,
+            rank=config.rank,
+            epsilon=privacy.epsilon if privacy else None,
+            train_examples=len(dataset.train),
+            epochs=None if config.dp else config.epochs,
+        ),
+    )
+    write_text(folder / "evaluation.json", evaluation.to_json())
+    view.stage("Screening (RVUv2)")
+    screening = screen_adapter(adapter_model, base_model, adapter_dir, dataset)
+    write_text(folder / "screening.json", screening.to_json())
+    return evaluation, screening
+
+
+def _gates(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    evaluation: EvalReport,
+    screening: ScreenReport,
+    privacy: PrivacyRecord | None,
+    training: SftResult,
+    view: View,
+) -> ThreeGates:
+    view.stage("Gates")
+    records = [example.digest for example in dataset.train]
+    budget = dp_budget(
+        privacy,
+        promised_epsilon=config.epsilon,
+        lifetime_epsilon=config.lifetime_epsilon,
+        spent=PrivacyRegister(tensafe_home()).spent_by(records),
+        examples=training.plan.train,
+        record_set=dataset.train_digest,
+        private=config.dp,
+    )
+    gates = ThreeGates(qa_verify=evaluation.gate(), rvu_v2_pass=screening.gate(), dp_budget=budget)
+    for record in vars(gates).values():
+        view.gate(record)
+    write_json(folder / "gates.json", asdict(gates))
+    if privacy is not None:
+        write_json(folder / "privacy.json", asdict(privacy))
+    return gates
+
+
+def _conclude(outcome: Outcome, view: View) -> None:
+    if outcome.package is None:
+        view.stage("No package: a gate said no")
+        view.note(f"reports: {outcome.folder}")
+        return
+    view.stage(f"Package {outcome.package.path}")
+    view.note(f"digest {outcome.package.package}")
