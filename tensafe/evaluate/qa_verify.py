@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tensafe.data.records import Dataset, Example
-from tensafe.errors import TensafeError
+from tensafe.errors import EvaluationError
 from tensafe.evaluate.breakdown import by_group, closed_labels, confusions
 from tensafe.evaluate.config import QaVerifyConfig
 from tensafe.evaluate.facts import RunFacts
@@ -45,7 +45,7 @@ def qa_verify(
         scorers: further opinions, reported beside the score.
 
     Raises:
-        TensafeError: a model or a scorer gave another number of answers than it was asked for.
+        EvaluationError: a model or a scorer gave another number of answers than it was asked for.
     """
     config = config or QaVerifyConfig()
     chosen, coverage = choose(dataset, config)
@@ -79,7 +79,7 @@ def _answers(
     for max_tokens, places in sorted(groups.items()):
         given = model.generate([examples[i].prompt for i in places], max_tokens=max_tokens)
         if len(given) != len(places):
-            raise TensafeError(f"a model gave {len(given)} answers to {len(places)} prompts")
+            raise EvaluationError(f"a model gave {len(given)} answers to {len(places)} prompts")
         for place, answer in zip(places, given, strict=True):
             answers[place] = answer
     return answers
@@ -139,7 +139,7 @@ def _extra_scores(
             ]
             values = scorer.scores(answered)
             if len(values) != len(answered) or not all(0.0 <= v <= 1.0 for v in values):
-                raise TensafeError(
+                raise EvaluationError(
                     f"scorer {scorer.name!r} must give one value in [0, 1] for each of "
                     f"{len(answered)} answers"
                 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tensafe.data.records import Dataset, Example
-from tensafe.errors import TensafeError
+from tensafe.errors import EvaluationError
 from tensafe.evaluate.closeness import close_to_training
 from tensafe.evaluate.config import QaVerifyConfig
 from tensafe.evaluate.items import Coverage
@@ -77,7 +77,7 @@ def answer_lengths(
     probes = longest[:_CALIBRATION_ITEMS]
     counted = base.completion_logprobs_many([(e.prompt, e.reference) for e in probes])
     if len(counted) != len(probes):
-        raise TensafeError(f"the base gave {len(counted)} likelihoods for {len(probes)} answers")
+        raise EvaluationError(f"the base gave {len(counted)} likelihoods for {len(probes)} answers")
     ratios = [
         len(e.reference.encode("utf-8")) / max(1, len(logprobs))
         for e, logprobs in zip(probes, counted, strict=True)

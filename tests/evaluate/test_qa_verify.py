@@ -8,7 +8,7 @@ import pytest
 from local_model import LocalModel, asked, corpus_pairs, dataset_of
 
 from tensafe.data.records import Example, Message
-from tensafe.errors import TensafeError
+from tensafe.errors import EvaluationError
 from tensafe.evaluate import Answered, QaVerifyConfig, RunFacts, qa_verify
 
 
@@ -119,5 +119,5 @@ def test_an_extra_scorer_stands_beside_the_score(
     judged = qa_verify(memorising, storyteller, dataset_of([], pairs), scorers=[LengthJudge()])
     assert judged.score == plain.score
     assert judged.extra_scores["length"]["adapter"] > judged.extra_scores["length"]["base"]
-    with pytest.raises(TensafeError, match="one value"):
+    with pytest.raises(EvaluationError, match="one value"):
         qa_verify(memorising, storyteller, dataset_of([], pairs), scorers=[ShortJudge()])
