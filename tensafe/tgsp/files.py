@@ -15,7 +15,6 @@ from collections.abc import Generator
 from pathlib import Path
 
 from tensafe.errors import KeyStoreError
-from tensafe.files import write_atomically
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -26,8 +25,8 @@ MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
 def atomic_path(path: Path, *, mode: int = 0o666) -> Generator[Path]:
     """An empty file to fill, which takes the name `path` only when the block ends without error.
 
-    For content too large for `tensafe.files.write_atomically`, or that is checked on disk before
-    it may take its name. `mode` is subject to the umask.
+    The caller may check the content on disk before the block ends. `mode` is subject to the
+    umask; a `path` that exists is replaced.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -46,7 +45,8 @@ def atomic_path(path: Path, *, mode: int = 0o666) -> Generator[Path]:
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a small file atomically, readable and writable by its owner alone."""
-    write_atomically(path, data, mode=PRIVATE_FILE)
+    with atomic_path(path, mode=PRIVATE_FILE) as temporary:
+        temporary.write_bytes(data)
 
 
 def private_folder(path: Path, *, forbidden: int = 0o077) -> Path:
