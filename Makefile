@@ -37,7 +37,7 @@ setup: $(CORE)
 dev: $(DEV)
 
 demo: $(CORE)
-	@$(BIN)/python -m evidence.demo
+	@$(BIN)/python examples/helpdesk/demo.py
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -13,27 +13,27 @@ import typer
 
 COMMANDS = ("train", "analyze", "screen", "verify", "keys")
 
-app = typer.Typer(
-    name="tensafe",
-    help="Turn data into a signed, private, tested LoRA adapter.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
 
-
-def _register() -> None:
+def application() -> typer.Typer:
+    """The command line with all its subcommands."""
+    app = typer.Typer(
+        name="tensafe",
+        help="Turn data into a signed, private, tested LoRA adapter.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
     for command in COMMANDS:
         import_module(f"tensafe.cli.{command}").register(app)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors that a user can mend print without a traceback."""
     from tensafe.errors import TensafeError
 
-    _register()
     try:
-        app(args=arguments, prog_name="tensafe")
+        application()(args=arguments, prog_name="tensafe")
     except TensafeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
