@@ -1,0 +1,264 @@
+"""Reads CSV and TSV: the dialect is found out, newlines in quotes stay, bad lines cost one line.
+
+A quote that is opened and never closed would swallow the rest of the file as one field. Here it
+costs its own line: the lines after it are read again.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensafe.data.encoding import TextEncoding, detect_encoding, open_text
+from tensafe.data.items import Item, OpenedSource, Row
+from tensafe.data.records import Unreadable
+
+_MAX_RECORD_CHARS = 4 << 20
+_SAMPLE_CHARS = 1 << 17
+_SAMPLE_RECORDS = 200
+# Stands for "no delimiter": the unit separator does not occur in text.
+_NONE = "\x1f"
+_NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", _NONE: "one column"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written."""
+
+    delimiter: str
+    escape: str | None
+    columns: tuple[str, ...]
+    header_lines: int
+
+    @property
+    def words(self) -> str:
+        """The dialect in words for people."""
+        by = _NAMES.get(self.delimiter, repr(self.delimiter))
+        separated = by if self.delimiter == _NONE else f"{by}-separated"
+        return f"{separated}, {'header row' if self.header_lines else 'no header row'}"
+
+
+def open_delimited(path: Path, name: str, kind: str) -> OpenedSource:
+    """Rows of a CSV or TSV file; `kind` decides ties between delimiters.
+
+    Raises:
+        OSError: the file can't be opened.
+    """
+    encoding = detect_encoding(path)
+    with open_text(path, encoding, newline="") as file:
+        sample = file.read(_SAMPLE_CHARS)
+    dialect = detect_dialect(sample, kind)
+    detail = f"{encoding.label}, {dialect.words}"
+    return OpenedSource(kind, detail, _rows(path, name, encoding, dialect))
+
+
+def detect_dialect(sample: str, kind: str) -> Dialect:
+    """The dialect that splits the most records of the sample into the same number of fields."""
+    declared = re.match(r"sep=(.)\r?\n", sample)
+    if declared:
+        sample = sample[declared.end() :]
+    escape = "\\" if '\\"' in sample and '""' not in sample else None
+    candidates = [declared.group(1)] if declared else [",", "\t", ";", "|"]
+    preferred = "\t" if kind == "TSV" else ","
+    best, best_score, best_records = _NONE, 0.0, _parse(sample, _NONE, escape)
+    for delimiter in candidates:
+        records = _parse(sample, delimiter, escape)
+        score = _consistency(records) + (0.1 if delimiter == preferred else 0.0)
+        if score > max(best_score, 0.6):
+            best, best_score, best_records = delimiter, score, records
+    has_header = _has_header(best_records)
+    first = best_records[0] if best_records else []
+    columns = _column_names(first if has_header else [""] * len(first))
+    return Dialect(best, escape, columns, int(has_header) + (1 if declared else 0))
+
+
+def _parse(sample: str, delimiter: str, escape: str | None) -> list[list[str]]:
+    lines = sample.splitlines(keepends=True) if "\n" not in sample else _split_keeping(sample)
+    # The last line may be cut off by the end of the sample.
+    whole = lines[:-1] if len(sample) >= _SAMPLE_CHARS and len(lines) > 1 else lines
+    reader = csv.reader(whole, delimiter=delimiter, escapechar=escape)
+    records: list[list[str]] = []
+    try:
+        for record in itertools.islice(reader, _SAMPLE_RECORDS):
+            if any(cell.strip() for cell in record):
+                records.append(record)
+    except csv.Error:
+        pass
+    return records
+
+
+def _split_keeping(text: str) -> list[str]:
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _consistency(records: Sequence[Sequence[str]]) -> float:
+    """Share of the records that have as many fields as most; 0 where most have one."""
+    if not records:
+        return 0.0
+    width, count = Counter(len(record) for record in records).most_common(1)[0]
+    if width < 2:
+        return 0.0
+    share = count / len(records)
+    return share if len(records[0]) == width else share / 2
+
+
+def _has_header(records: Sequence[Sequence[str]]) -> bool:
+    """Whether the first record names columns: short, distinct, wordless of data and punctuation."""
+    if not records:
+        return False
+    first = [cell.strip() for cell in records[0]]
+    named = [cell for cell in first if cell]
+    if not named or len(set(named)) < len(named) or len(named) < len(first) - 1:
+        return False
+    if any(len(cell) > 64 or cell[-1] in "?!.," or _is_number(cell) for cell in named):
+        return False
+    known = {"text", "question", "answer", "prompt", "completion", "label", "category"}
+    if known & {cell.lower() for cell in named}:
+        return True
+    if any(len(cell.split()) > 5 for cell in named):
+        return False
+    for position, cell in enumerate(first):
+        below = [record[position].strip() for record in records[1:] if position < len(record)]
+        if cell and cell in below:
+            return False
+    return True
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _column_names(first: Sequence[str]) -> tuple[str, ...]:
+    names: list[str] = []
+    for position, cell in enumerate(first, start=1):
+        name = cell.strip() or f"column {position}"
+        copies = sum(1 for other in names if other == name or other.startswith(f"{name} ("))
+        names.append(f"{name} ({copies + 1})" if copies else name)
+    return tuple(names)
+
+
+class _OpenQuoteError(Exception):
+    """A record outgrew every sensible size: its quote is not closed."""
+
+
+class _Lines:
+    """Lines with a memory of the record being read, so that they can be given back."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._given_back: deque[str] = deque()
+        self.taken: list[str] = []
+        self.number = 0
+        self.chars = 0
+        self.ended = False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self.chars > _MAX_RECORD_CHARS:
+            raise _OpenQuoteError
+        try:
+            line = self._given_back.popleft() if self._given_back else next(self._lines)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.number += 1
+        self.chars += len(line)
+        self.taken.append(line)
+        return line
+
+    @property
+    def first_line(self) -> int:
+        """Number of the line on which the record began, counted from 1."""
+        return self.number - len(self.taken) + 1
+
+    def start_record(self) -> None:
+        self.taken = []
+        self.chars = 0
+
+    def keep_only_first(self) -> None:
+        """Gives back all lines of the record but its first."""
+        rest = self.taken[1:]
+        self._given_back.extendleft(reversed(rest))
+        self.number -= len(rest)
+        self.ended = False
+        self.start_record()
+
+
+def _rows(path: Path, name: str, encoding: TextEncoding, dialect: Dialect) -> Iterator[Item]:
+    if encoding.broken:
+        yield broken_bytes(name, encoding)
+    csv.field_size_limit(2 * _MAX_RECORD_CHARS)
+    with open_text(path, encoding, newline="") as file:
+        lines = _Lines(file)
+        for _ in range(dialect.header_lines - 1):
+            next(lines, None)
+            lines.start_record()
+        header_is_next = dialect.header_lines > 0
+        for number, record in _records(lines, dialect):
+            if record is None:
+                yield Unreadable(
+                    name,
+                    f"line {number}",
+                    "a quote is opened here and never closed",
+                    'close the quote, or double it ("") if it belongs to the text',
+                )
+            elif not any(cell.strip() for cell in record):
+                continue
+            elif header_is_next:
+                header_is_next = False
+            else:
+                yield _row(name, number, record, dialect.columns)
+
+
+def _records(lines: _Lines, dialect: Dialect) -> Iterator[tuple[int, list[str] | None]]:
+    """Line number and fields of each record; None for fields where a quote stays open."""
+    while True:
+        lines.start_record()
+        # A quote closed by the end of the file only shows in what was consumed, see below.
+        reader = csv.reader(lines, delimiter=dialect.delimiter, escapechar=dialect.escape)
+        try:
+            for record in reader:
+                if lines.ended:
+                    # The parser met the end of the file while inside quotes.
+                    raise _OpenQuoteError
+                yield lines.first_line, record
+                lines.start_record()
+        except (_OpenQuoteError, csv.Error):
+            yield lines.first_line, None
+            lines.keep_only_first()
+            continue
+        return
+
+
+def _row(name: str, number: int, record: list[str], columns: tuple[str, ...]) -> Item:
+    place = f"line {number}"
+    if len(record) > len(columns) and any(cell.strip() for cell in record[len(columns) :]):
+        return Unreadable(
+            name,
+            place,
+            f"{len(record)} fields where the header has {len(columns)}",
+            "put text that contains the delimiter in double quotes",
+        )
+    padded = record + [""] * (len(columns) - len(record))
+    return Row(dict(zip(columns, padded, strict=False)), place)
+
+
+def broken_bytes(name: str, encoding: TextEncoding) -> Unreadable:
+    """The report of bytes that an encoding can't explain; the text around them is used."""
+    return Unreadable(
+        name,
+        "",
+        f"{encoding.broken} bytes are not valid {encoding.codec} and were replaced by U+FFFD",
+        "save the file as UTF-8; the text around these bytes is used",
+    )
