@@ -1,0 +1,104 @@
+"""The dp_budget gate and the register of what released packages have spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tensafe.errors import TensafeError
+from tensafe.gate.dp_budget import dp_budget
+from tensafe.gate.lifetime import REGISTER, PrivacyRegister, Spent
+from tensafe.gate.records import GateRecord
+from tinker_engine.runtime.records import PrivacyRecord
+
+RECORD = PrivacyRecord(
+    mechanism="DP-SGD (Poisson-sampled Gaussian)",
+    unit="one example after curation",
+    epsilon=7.9,
+    delta=1e-5,
+    clip_norm=1.0,
+    noise_multiplier=1.2,
+    sampling_rate=0.1,
+    expected_batch_size=100.0,
+    steps=50,
+    planned_steps=50,
+    max_epsilon=8.0,
+    record_set="ab" * 32,
+    accountant="PLD",
+    accountant_version="0.6",
+    lora_train="B",
+    declared="Poisson",
+    ledger_digest="cd" * 32,
+)
+NOTHING = Spent(0.0, ())
+
+
+def judge(record: PrivacyRecord | None, *, spent: Spent = NOTHING, private: bool = True) -> GateRecord:
+    return dp_budget(
+        record,
+        promised_epsilon=8.0,
+        lifetime_epsilon=8.0,
+        spent=spent,
+        examples=1000,
+        record_set="ab" * 32,
+        private=private,
+    )
+
+
+def test_a_run_within_its_budget_passes() -> None:
+    record = judge(RECORD)
+    assert record.verdict == "passed"
+    assert record.score == 7.9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epsilon": 8.01},
+        {"epsilon": float("nan")},
+        {"epsilon": float("inf")},
+        {"epsilon": 0.0},
+        {"noise_multiplier": 0.0},
+        {"delta": 0.01},
+        {"steps": 0},
+        {"record_set": "00" * 32},
+        {"record_set": None},
+    ],
+)
+def test_anything_off_fails_closed(change: dict[str, object]) -> None:
+    verdict = judge(replace(RECORD, **change))
+    assert verdict.verdict == "failed"
+    assert verdict.advice
+
+
+def test_a_missing_ledger_fails() -> None:
+    assert judge(None).verdict == "failed"
+
+
+def test_without_privacy_the_gate_is_waived_never_passed() -> None:
+    assert judge(None, private=False).verdict == "waived"
+
+
+def test_releases_over_the_same_records_add_up(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    records = [f"{i:064x}" for i in range(100, 200)]
+    register.release("first", 5.0, 1e-5, [r[::-1] for r in records])
+    assert register.spent_by([r[::-1] for r in records[:1]]).epsilon == 5.0
+    register.release("second", 2.0, 1e-5, [records[0][::-1]])
+    spent = register.spent_by([records[0][::-1], "f" * 64])
+    assert spent == Spent(7.0, ("first", "second"))
+    assert judge(RECORD, spent=spent).verdict == "failed"
+
+
+def test_disjoint_records_compose_in_parallel(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    register.release("first", 8.0, 1e-5, ["a" * 64])
+    assert register.spent_by(["b" * 64]) == NOTHING
+
+
+def test_a_damaged_register_stops_everything(tmp_path: Path) -> None:
+    (tmp_path / REGISTER).write_text('{"version": 1}')
+    with pytest.raises(TensafeError, match="restore it from a backup"):
+        PrivacyRegister(tmp_path).spent_by(["a" * 64])
