@@ -1,0 +1,64 @@
+"""Write docs/cli.md from the commands themselves, so that it can't disagree with `--help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import typer
+
+from tensafe.cli import application as tensafe_application
+from tinker_engine.cli import app as engine_app
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+HEAD = """# Commands
+
+Written by `python tools/cli_docs.py` from the commands themselves; `make check` compares.
+
+Results go to stdout (`--json` for machines), progress to stderr. Exit codes: 0 done, 1 failed,
+2 wrong usage, 3 a quality gate said no, 4 verification failed. Shell completion:
+`tensafe --install-completion`.
+"""
+
+
+def leaves(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    """Every command that does something, by its full words."""
+    children = getattr(command, "commands", None)
+    if not children:
+        return [(name, command)]
+    return [leaf for n, child in children.items() for leaf in leaves(f"{name} {n}", child)]
+
+
+def described(name: str, command: click.Command) -> str:
+    """One command with its options and examples."""
+    lines = [f"## {name}", "", (command.help or "").strip(), ""]
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    if arguments:
+        words = " ".join(p.human_readable_name for p in arguments)
+        lines += [f"Arguments: `{words}`", ""]
+    options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
+    if options:
+        lines += ["| option | meaning | default |", "|---|---|---|"]
+        for option in options:
+            names = ", ".join(f"`{o}`" for o in (*option.opts, *option.secondary_opts))
+            default = "" if option.default in (None, ()) else f"`{option.default}`"
+            meaning = (option.help or "").replace("|", "\\|")
+            lines.append(f"| {names} | {meaning} | {'' if option.required else default} |")
+        lines.append("")
+    epilog = command.epilog
+    if epilog:
+        examples = [line.strip() for line in epilog.splitlines() if line.startswith("  ")]
+        lines += ["```bash", *examples, "```", ""]
+    return "\n".join(lines)
+
+
+def text() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for root, app in (("tensafe", tensafe_application()), ("tinker-engine", engine_app)):
+        parts += [described(n, c) for n, c in leaves(root, typer.main.get_command(app))]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
