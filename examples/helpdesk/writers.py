@@ -50,7 +50,7 @@ def write_tickets(path: Path, cases: Sequence[Case], dice: Dice) -> int:
     ):
         message, team = case.question, case.answer
         if dice.chance(0.3):
-            message = message.replace("'", "’")  # noqa: RUF001 - cp1252 has it, Latin-1 has not
+            message = message.replace("'", "’")  # in cp1252, not in Latin-1
         if dice.chance(0.02) and ". " in message:
             message = message.replace(". ", ".\n", 1)
         dirt = dice.below(200)
