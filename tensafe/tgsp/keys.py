@@ -128,6 +128,11 @@ class KeyPair:
         return self._public
 
     @property
+    def identity(self) -> Identity:
+        """Who the pair belongs to."""
+        return self._public.identity
+
+    @property
     def seeds(self) -> bytes:
         """The 64 secret bytes: Ed25519 seed, then ML-DSA-65 seed. For the key store alone."""
         return self._seeds

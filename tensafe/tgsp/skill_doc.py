@@ -19,6 +19,7 @@ from typing import cast
 from tensafe.errors import DataError
 from tensafe.tgsp.keys import Identity
 from tensafe.tgsp.metadata import EvaluationInfo, LoraShape, ModelInfo, PrivacyInfo, SkillInfo
+from tensafe.tgsp.text import is_shown, one_line
 
 MAX_SKILL_DOC_BYTES = 256 * 1024
 MAX_NAME = 64
@@ -118,7 +119,7 @@ def require_skill_doc(text: str) -> None:
 
     if len(text.encode("utf-8", "surrogatepass")) > MAX_SKILL_DOC_BYTES:
         raise DataError(f"a skill document holds at most {MAX_SKILL_DOC_BYTES} bytes")
-    if bad := next((c for c in text if c not in "\n\t" and not _is_shown(c)), None):
+    if bad := next((c for c in text if c not in "\n\t" and not is_shown(c)), None):
         raise DataError(f"the skill document holds the control character U+{ord(bad):04X}")
     found = _FRONT_MATTER.match(text)
     if found is None:
@@ -141,7 +142,7 @@ def require_skill_doc(text: str) -> None:
 
 
 def _front_matter(facts: SkillFacts) -> str:
-    description = _plain(facts.skill.description)
+    description = one_line(facts.skill.description)
     if not description:
         raise DataError("the skill needs a description: say in a sentence what the adapter does")
     score = f"Measured qa_verify score {facts.evaluation.score:.3f} on held-out items."
@@ -255,20 +256,8 @@ def _creator(creator: Identity) -> str:
 
 def _line(text: str) -> str:
     """One line of Markdown that is only text: no breaks, markup, links or control characters."""
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", _plain(text))
-
-
-def _plain(text: str) -> str:
-    return " ".join("".join(c if _is_shown(c) else " " for c in text).split())
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", one_line(text))
 
 
 def _code(text: str) -> str:
-    return "".join(c for c in text if _is_shown(c) and c != "`")
-
-
-def _is_shown(character: str) -> bool:
-    # Cc control, Cf format (bidirectional overrides, zero width), Cs surrogates, Zl/Zp breaks;
-    # the zero-width joiners belong to the spelling of several scripts.
-    if character in "\u200c\u200d":
-        return True
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return one_line(text).replace("`", "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, cast
 
@@ -44,7 +44,7 @@ class TrustedCreator:
         """What the entry is worth at a moment (timezone-aware)."""
         if self.revoked is not None:
             return "revoked"
-        if self.expires is not None and parse_time(self.expires) <= at:
+        if self.expires is not None and end_of(self.expires) <= at:
             return "expired"
         return "trusted"
 
@@ -105,7 +105,7 @@ def trust(
             with another ML-DSA-65 key.
     """
     if expires is not None:
-        parse_time(expires)
+        end_of(expires)
 
     def add(store: TrustStore) -> TrustStore:
         known = store.find(public.fingerprint)
@@ -143,15 +143,17 @@ def revoke(path: Path, fingerprint: str, *, reason: str) -> TrustStore:
     return _edit(path, mark)
 
 
-def parse_time(text: str) -> datetime:
-    """An ISO 8601 date or moment as a timezone-aware datetime (UTC when it names no zone).
+def end_of(text: str) -> datetime:
+    """The moment at which an expiry takes effect: the named one, or the end of the named day.
 
     Raises:
-        KeyStoreError: it is neither.
+        KeyStoreError: neither an ISO 8601 date nor a moment.
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if len(text) == len("2027-12-31"):
+            moment += timedelta(days=1)
+    except (OverflowError, ValueError) as error:
         raise KeyStoreError(f"{text!r} is not a date: write it as 2027-12-31") from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
@@ -191,7 +193,7 @@ def _read_entry(fingerprint: str, fields: dict[str, object]) -> TrustedCreator:
     identity = Identity(str(fields["name"]), str(fields["email"]), str(fields["organization"]))
     expires, revoked = fields["expires"], fields["revoked"]
     if expires is not None:
-        parse_time(str(expires))
+        end_of(str(expires))
     return TrustedCreator(
         PublicIdentity(identity, keys, str(fields["created"])),
         str(fields["added"]),

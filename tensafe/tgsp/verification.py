@@ -175,7 +175,7 @@ def trust_finding(creator: CreatorPart, trust: TrustStore, at: datetime) -> Trus
     fingerprint = creator.public_key_fingerprint
     entry = trust.find(fingerprint)
     if entry is None:
-        return TrustFinding("untrusted", f"no creator with fingerprint {fingerprint} is trusted")
+        return TrustFinding("untrusted", "the creator's key is not in your trust store")
     name = entry.public.identity.name
     state = entry.state(at)
     if state == "revoked":
