@@ -1,0 +1,346 @@
+"""The Backend on torch: one frozen base model shared by any number of runs and samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from tinker_engine.config import EngineConfig
+from tinker_engine.errors import (
+    CheckpointError,
+    ModelLoadError,
+    NotFoundError,
+    PrivacyPolicyError,
+    RequestError,
+)
+from tinker_engine.models.adapter_files import AdapterConfig, read_adapter, write_adapter
+from tinker_engine.models.base_model import LoadedBase
+from tinker_engine.models.generic_network import GenericNetwork
+from tinker_engine.models.targets import linear_modules, resolve_targets
+from tinker_engine.numerics.adamw import AdamState
+from tinker_engine.numerics.cross_entropy import OutputHead
+from tinker_engine.numerics.lora import BoundLora, LoraLayout, bind, initial_parameters
+from tinker_engine.numerics.network import Network
+from tinker_engine.privacy import (
+    Ledger,
+    NoiseSource,
+    PrivateMechanism,
+    ResolvedPolicy,
+    SecureNoise,
+    resolve_policy,
+)
+from tinker_engine.runtime.records import (
+    AdamParams,
+    BaseInfo,
+    LossName,
+    LossOutput,
+    Precision,
+    PrivacyRecord,
+    RunSpec,
+    SampleRequest,
+    SampleResult,
+    StepResult,
+    TrainDatum,
+)
+from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
+from tinker_engine.runtime.sampler import SamplerModel, check_requests, sample_all
+from tinker_engine.runtime.training_pass import PassSettings, accumulate, check_data, evaluate
+from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
+
+MERGE_LIMIT_BYTES = 2 << 30
+TRAINING_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """An adapter made ready once; `head_lora` is set when the head itself is adapted."""
+
+    adapters: Mapping[str, BoundLora]
+    digest: str | None
+
+
+class TorchBackend:
+    """Implements `tinker_engine.runtime.backend.Backend` on the CPU.
+
+    `noise` makes the noise source of a private run; anything but the default is for tests.
+    """
+
+    def __init__(
+        self,
+        base: LoadedBase,
+        config: EngineConfig | None = None,
+        *,
+        noise: Callable[[], NoiseSource] = SecureNoise,
+    ) -> None:
+        self._config = config or EngineConfig()
+        if self._config.device not in ("auto", "cpu"):
+            raise RequestError(f"device {self._config.device!r}: this engine computes on the CPU")
+        if self._config.threads is not None:
+            torch.set_num_threads(self._config.threads)
+        self._base = base
+        self._network: Network = make_network(base)
+        self._noise = noise
+        self._runs: dict[str, TrainingRun] = {}
+        self._samplers: dict[str, Sampler] = {}
+        self._bound: tuple[str, int, dict[str, BoundLora]] | None = None
+
+    @property
+    def base(self) -> BaseInfo:
+        return self._base.info
+
+    # Runs
+
+    def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:
+        run = self._new_run(spec)
+        if spec.privacy is not None:
+            policy = resolve_policy(spec.privacy)
+            run.mechanism = PrivateMechanism(policy, Ledger.open(ledger_dir), self._noise())
+            run.clear_gradients()
+        self._put_run(run_id, run)
+
+    def restore_run(
+        self, run_id: str, checkpoint: Path, ledger_dir: Path, *, with_optimizer: bool
+    ) -> RunSpec:
+        saved = read_checkpoint(checkpoint)
+        run = self._new_run(saved.spec)
+        if saved.policy is not None:
+            ledger = Ledger.open(ledger_dir)
+            run.mechanism = PrivateMechanism(saved.policy, ledger, self._noise())
+        self._load(run, saved, with_optimizer=with_optimizer)
+        self._put_run(run_id, run)
+        return saved.spec
+
+    def load_into(self, run_id: str, checkpoint: Path, *, with_optimizer: bool) -> None:
+        run, saved = self._run(run_id), read_checkpoint(checkpoint)
+        _check_same_adapter(run.spec, saved.spec)
+        if (run.mechanism is None) != (saved.policy is None):
+            raise PrivacyPolicyError(
+                "a private checkpoint can only be loaded into a private run, and one trained "
+                "without privacy only into a run without it: its ledger would not cover it"
+            )
+        self._load(run, saved, with_optimizer=with_optimizer)
+
+    def drop_run(self, run_id: str) -> None:
+        run = self._runs.pop(run_id, None)
+        if self._bound is not None and self._bound[0] == run_id:
+            self._bound = None
+        if run is not None and run.mechanism is not None:
+            run.mechanism.ledger.close()
+
+    def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
+        run = self._run(run_id)
+        self._check(data, loss)
+        adapters = self._adapters(run_id, run)
+        settings = self._settings(run.spec.precision)
+        return evaluate(self._network, self._head(adapters, settings), adapters, data, settings)
+
+    def forward_backward(
+        self, run_id: str, data: Sequence[TrainDatum], loss: LossName
+    ) -> LossOutput:
+        run = self._run(run_id)
+        self._check(data, loss)
+        adapters = self._adapters(run_id, run)
+        settings = self._settings(run.spec.precision)
+        head = self._head(adapters, settings)
+        return accumulate(self._network, head, adapters, run, data, settings)
+
+    def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
+        return self._run(run_id).step(params)
+
+    def save_state(self, run_id: str, folder: Path) -> None:
+        run = self._run(run_id)
+        write_checkpoint(folder, run, self.base.digest, self._adapter_config(run))
+
+    def save_adapter(self, run_id: str, folder: Path) -> str:
+        run = self._run(run_id)
+        return write_adapter(folder, self._adapter_config(run), factors(run.layout, run.values))
+
+    def privacy(self, run_id: str) -> PrivacyRecord | None:
+        run = self._run(run_id)
+        return run.mechanism.record(run.spec.lora_train) if run.mechanism is not None else None
+
+    # Samplers
+
+    def create_sampler(self, sampler_id: str, adapter: Path | None) -> str | None:
+        if sampler_id in self._samplers:
+            raise RequestError(f"sampler {sampler_id!r} exists already")
+        if adapter is None:
+            self._samplers[sampler_id] = Sampler({}, None)
+            return None
+        files = read_adapter(adapter)
+        modules = linear_modules(self._base.model)
+        layout = LoraLayout.of(
+            {n: _shape(modules, n) for n in files.factors}, files.config.rank, trains_a=False
+        )
+        try:
+            values = flat_values(layout, files.factors)
+        except RuntimeError as error:
+            raise CheckpointError(f"adapter {adapter} doesn't fit {self.base.name}: {error}") from error
+        adapters = self._bind(layout, values, files.config.alpha, self._dtype("auto"))
+        self._samplers[sampler_id] = Sampler(adapters, files.digest)
+        return files.digest
+
+    def drop_sampler(self, sampler_id: str) -> None:
+        self._samplers.pop(sampler_id, None)
+
+    def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+        sampler = self._samplers.get(sampler_id)
+        if sampler is None:
+            raise NotFoundError(f"no sampler {sampler_id!r} on this engine")
+        check_requests(requests, self.base.vocab_size, self.base.max_context)
+        settings = self._settings("auto")
+        model = SamplerModel(
+            network=self._network,
+            head=self._head(sampler.adapters, settings),
+            adapters=sampler.adapters,
+            dtype=settings.dtype,
+            max_context=self.base.max_context,
+            end_ids=_end_ids(self._base),
+            decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
+        )
+        return sample_all(model, requests)
+
+    def encode_stop(self, text: str) -> tuple[int, ...]:
+        return tuple(self._base.tokenizer.encode(text, add_special_tokens=False))
+
+    # Inside
+
+    def _new_run(self, spec: RunSpec) -> TrainingRun:
+        if spec.rank < 1 or not spec.alpha > 0:
+            raise RequestError(f"rank and lora_alpha must be above 0, not {spec.rank}, {spec.alpha}")
+        targets, names = resolve_targets(self._base.model, spec.targets)
+        modules = linear_modules(self._base.model)
+        shapes = {name: _shape(modules, name) for name in names}
+        layout = LoraLayout.of(shapes, spec.rank, trains_a=spec.lora_train == "both")
+        values = initial_parameters(layout, spec.seed)
+        return TrainingRun(spec, targets, layout, values, AdamState.zeros(layout.trainable))
+
+    def _put_run(self, run_id: str, run: TrainingRun) -> None:
+        if run_id in self._runs:
+            raise RequestError(f"run {run_id!r} exists already")
+        self._runs[run_id] = run
+
+    def _run(self, run_id: str) -> TrainingRun:
+        run = self._runs.get(run_id)
+        if run is None:
+            raise NotFoundError(f"no training run {run_id!r} on this engine")
+        return run
+
+    def _load(self, run: TrainingRun, saved: SavedRun, *, with_optimizer: bool) -> None:
+        if saved.base_digest != self.base.digest:
+            raise CheckpointError(
+                f"the checkpoint belongs to base {saved.base_digest[:12]}, "
+                f"this engine runs {self.base.name} ({self.base.digest[:12]})"
+            )
+        try:
+            values = flat_values(run.layout, saved.adapter.factors)
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"the checkpoint's adapter doesn't fit this run: {error}") from error
+        if len(saved.adam.first) != run.layout.trainable:
+            raise CheckpointError("the checkpoint's optimizer doesn't fit this run")
+        # The ledger comes first: weights must not arrive without what was paid for them.
+        if run.mechanism is not None:
+            _inherit(run.mechanism.ledger, saved)
+        run.values = values
+        run.adam = saved.adam if with_optimizer else AdamState.zeros(run.layout.trainable)
+        run.version += 1
+        run.clear_gradients()
+
+    def _check(self, data: Sequence[TrainDatum], loss: LossName) -> None:
+        if loss != "cross_entropy":
+            raise RequestError(f"loss {loss!r} is not supported; this engine has cross_entropy")
+        check_data(data, self.base.vocab_size, self.base.max_context)
+
+    def _adapters(self, run_id: str, run: TrainingRun) -> dict[str, BoundLora]:
+        """The run's adapters at its present parameters, bound once per step."""
+        if self._bound is not None and self._bound[:2] == (run_id, run.version):
+            return self._bound[2]
+        adapters = self._bind(run.layout, run.values, run.spec.alpha, self._dtype(run.spec.precision))
+        self._bound = (run_id, run.version, adapters)
+        return adapters
+
+    def _bind(
+        self, layout: LoraLayout, values: torch.Tensor, alpha: float, dtype: torch.dtype
+    ) -> dict[str, BoundLora]:
+        weights = sum(a * b for a, b in layout.modules.values())
+        merge = weights * dtype.itemsize <= MERGE_LIMIT_BYTES
+        linears = self._network.linears(list(layout.modules))
+        return bind(layout, values, alpha, linears, dtype=dtype, merge=merge)
+
+    def _dtype(self, precision: Precision) -> torch.dtype:
+        asked = self._config.precision if precision == "auto" else precision
+        return torch.bfloat16 if asked == "bf16" else torch.float32
+
+    def _settings(self, precision: Precision) -> PassSettings:
+        return PassSettings(self._dtype(precision), self._config.microbatch_tokens or TRAINING_ROWS)
+
+    def _head(self, adapters: Mapping[str, BoundLora], settings: PassSettings) -> OutputHead:
+        del settings
+        base = self._base
+        return OutputHead(
+            base.head_name,
+            base.head_weight,
+            base.head_bias,
+            base.logit_softcap,
+            adapters.get(base.head_name),
+        )
+
+    def _adapter_config(self, run: TrainingRun) -> AdapterConfig:
+        modules = linear_modules(self._base.model)
+        transposed = {not isinstance(modules[n], torch.nn.Linear) for n in run.layout.modules}
+        return AdapterConfig(
+            self.base.name, run.spec.rank, run.spec.alpha, run.targets, transposed == {True}
+        )
+
+
+def make_network(base: LoadedBase) -> Network:
+    """The fastest exact way this engine has to run a base."""
+    return GenericNetwork(base)
+
+
+def _shape(modules: Mapping[str, torch.nn.Module], name: str) -> tuple[int, int]:
+    """(in, out) of a linear module."""
+    module = modules.get(name)
+    if module is None:
+        raise ModelLoadError(f"the base model has no linear module {name!r}")
+    weight = cast(torch.Tensor, module.weight)
+    rows, columns = int(weight.shape[0]), int(weight.shape[1])
+    return (columns, rows) if isinstance(module, torch.nn.Linear) else (rows, columns)
+
+
+def _check_same_adapter(ours: RunSpec, theirs: RunSpec) -> None:
+    for name in ("rank", "alpha", "targets", "lora_train"):
+        if getattr(ours, name) != getattr(theirs, name):
+            raise CheckpointError(
+                f"the checkpoint has {name} {getattr(theirs, name)!r}, "
+                f"this run {getattr(ours, name)!r}"
+            )
+
+
+def _inherit(ledger: Ledger, saved: SavedRun) -> None:
+    """Bring over everything the source run has spent, what came after the checkpoint included."""
+    ledger.merge(saved.events)
+    path = saved.ledger_path
+    if path is None or path == ledger.path or not path.is_file():
+        return
+    source = Ledger.open(path.parent)
+    try:
+        known = {event.event_id for event in source.events}
+        if all(event.event_id in known for event in saved.events):
+            ledger.merge(source.events, source)
+    finally:
+        source.close()
+
+
+def _end_ids(base: LoadedBase) -> frozenset[int]:
+    """Tokens after which the base's own generation settings end a text."""
+    ids: Any = getattr(getattr(base.model, "generation_config", None), "eos_token_id", None)
+    if ids is None:
+        ids = base.tokenizer.eos_token_id
+    if ids is None:
+        return frozenset()
+    return frozenset(ids if isinstance(ids, list) else [ids])
