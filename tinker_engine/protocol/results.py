@@ -6,6 +6,7 @@ small JSON.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,6 +108,18 @@ def sample_size(result: SampleResult) -> int:
     topk = sum(8 * len(row or ()) for row in result.topk_prompt_logprobs or ())
     sampled = sum(8 * len(sequence.tokens) for sequence in result.sequences)
     return sampled + 4 * len(result.prompt_logprobs or ()) + topk + 64
+
+
+def only_last(result: SampleResult, last_n: int | None) -> SampleResult:
+    """A result whose prompt logprobs cover only the last n tokens, as the client asked."""
+    if last_n is None or result.prompt_logprobs is None:
+        return result
+    hidden = len(result.prompt_logprobs) - last_n
+    logprobs = [None if i < hidden else v for i, v in enumerate(result.prompt_logprobs)]
+    topk = result.topk_prompt_logprobs
+    if topk is not None:
+        topk = [None if i < hidden else row for i, row in enumerate(topk)]
+    return dataclasses.replace(result, prompt_logprobs=logprobs, topk_prompt_logprobs=topk)
 
 
 def _loss_fields(output: LossOutput) -> dict[str, list[FloatArray]]:

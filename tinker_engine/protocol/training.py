@@ -8,6 +8,7 @@ waiting for it.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,13 +44,17 @@ class RawDatum:
 
 @dataclass(frozen=True)
 class TrainingCall:
-    """A parsed envelope; `read_data` parses the rest and may raise RequestError."""
+    """A parsed envelope; `read_data` parses the rest and may raise RequestError.
+
+    `digest` is over the content, not over the bytes: a retry may write its maps in another order.
+    """
 
     model_id: str
     seq_id: int | None
     loss_fn: str
     loss_config: Mapping[str, Any]
     is_forward_only: bool
+    digest: str
     read_data: Callable[[], list[RawDatum]]
 
 
@@ -93,6 +98,7 @@ def read_json_call(body: bytes, *, forward_only: bool) -> TrainingCall:
         loss_fn=given.loss_fn,
         loss_config=given.loss_fn_config or {},
         is_forward_only=forward_only,
+        digest=_digest(parsed.model_dump_json().encode(), forward_only=forward_only),
         read_data=functools.partial(_json_data, given.data),
     )
 
@@ -117,6 +123,7 @@ def read_proto_call(body: bytes, *, forward_only: bool) -> TrainingCall:
         loss_fn=message.loss_fn,
         loss_config=config,
         is_forward_only=forward_only or bool(message.forward_only),
+        digest=_digest(message.SerializeToString(deterministic=True), forward_only=forward_only),
         read_data=functools.partial(_proto_data, message),
     )
 
@@ -208,6 +215,10 @@ def prompt_tokens(prompt: ModelInputBody, place: str) -> IntArray:
         return np.asarray(parts, dtype=np.int64)
     except OverflowError as error:
         raise RequestError(f"{place}: a token id does not fit 64 bits") from error
+
+
+def _digest(content: bytes, *, forward_only: bool) -> str:
+    return hashlib.sha256(b"forward\0" * forward_only + content).hexdigest()
 
 
 def _json_data(items: list[Any]) -> list[RawDatum]:

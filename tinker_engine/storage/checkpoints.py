@@ -24,6 +24,7 @@ from tinker_engine.protocol.paths import CheckpointPath, run_folder_name
 DIGESTS_FILE = "digests.json"
 _TEMPORARY = ".new-"
 _REPLACED = ".old-"
+_DELETED = ".gone-"
 _STALE_AFTER_S = 24 * 3600
 _FORMAT = 1
 
@@ -56,7 +57,7 @@ class CheckpointFolders:
 
     def exists(self, path: CheckpointPath) -> bool:
         """Whether the checkpoint is complete on disk (its content is not checked here)."""
-        return (self.folder(path) / DIGESTS_FILE).is_file()
+        return (self._recovered(path) / DIGESTS_FILE).is_file()
 
     def write(
         self, path: CheckpointPath, fill: Callable[[Path], None], *, overwrite: bool
@@ -66,7 +67,7 @@ class CheckpointFolders:
         Raises CheckpointError when the checkpoint exists and `overwrite` is false, and
         EngineError when the disk refuses; neither leaves a partial folder.
         """
-        final = self.folder(path)
+        final = self._recovered(path)
         if final.exists() and not overwrite:
             raise CheckpointError(
                 f"{path} exists already; choose another name, or save with overwrite=True"
@@ -84,30 +85,37 @@ class CheckpointFolders:
             shutil.rmtree(temporary, ignore_errors=True)
         return facts
 
-    def open(self, path: CheckpointPath) -> Path:
-        """Folder of a checkpoint whose files are all there and unchanged.
+    def open(self, path: CheckpointPath) -> tuple[Path, FolderFacts]:
+        """Folder of a checkpoint whose files are all there and unchanged, and its facts.
 
         Raises NotFoundError when there is none, CheckpointError when a file is missing, added or
         differs from its digest.
         """
-        folder = self.folder(path)
+        folder = self._recovered(path)
         if not folder.is_dir():
             raise NotFoundError(f"{path} does not exist on this server")
-        verify_folder(folder, str(path))
-        return folder
+        return folder, verify_folder(folder, str(path))
 
     def delete(self, path: CheckpointPath) -> None:
         """Remove a checkpoint's files; it vanishes at once, then its space is freed."""
         final = self.folder(path)
         if final.exists():
-            aside = final.parent / f"{_REPLACED}{uuid.uuid4().hex}"
+            aside = final.parent / f"{_DELETED}{uuid.uuid4().hex}"
             final.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
+
+    def _recovered(self, path: CheckpointPath) -> Path:
+        """The checkpoint's folder; an overwrite that died between its two renames is undone."""
+        final = self.folder(path)
+        aside = final.parent / f"{_REPLACED}{final.name}"
+        if not final.exists() and aside.is_dir():
+            aside.rename(final)
+        return final
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written, once it is a day old."""
         limit = time.time() - _STALE_AFTER_S
-        for prefix in (_TEMPORARY, _REPLACED):
+        for prefix in (_TEMPORARY, _DELETED):
             for folder in self._runs_dir.glob(f"*/*/{prefix}*"):
                 if folder.stat().st_mtime < limit:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -183,8 +191,9 @@ def _flush(folder: Path) -> None:
 
 
 def _move_into_place(temporary: Path, final: Path) -> None:
-    aside = final.parent / f"{_REPLACED}{uuid.uuid4().hex}"
+    aside = final.parent / f"{_REPLACED}{final.name}"
     if final.exists():
+        shutil.rmtree(aside, ignore_errors=True)
         final.rename(aside)
     temporary.rename(final)
     _fsync(final.parent)

@@ -241,9 +241,7 @@ class Store:
     def set_expiry(self, path: CheckpointPath, expires_at: float | None) -> None:
         """Set or remove the time at which a checkpoint expires."""
         with self._db.write() as db:
-            db.execute(
-                update(CheckpointRow).where(*_is_path(path)).values(expires_at=expires_at)
-            )
+            db.execute(update(CheckpointRow).where(*_is_path(path)).values(expires_at=expires_at))
 
     def delete_checkpoint(self, path: CheckpointPath) -> None:
         """Forget a checkpoint."""

@@ -1,0 +1,244 @@
+"""One engine: a backend, its database and checkpoint folders, and everything that is asked of it.
+
+This is the whole server but for HTTP. Sessions, training runs and sampling sessions each have
+their own module; here they are put together, started, cleaned up after and stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tinker_engine.config import EngineConfig
+from tinker_engine.errors import NotFoundError, ServerUnavailableError
+from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
+from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
+from tinker_engine.runtime.queue import ComputeQueue, Job
+from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+from tinker_engine.runtime.sampling import Samplers
+from tinker_engine.runtime.training import TrainingRuns
+from tinker_engine.storage.checkpoints import CheckpointFolders
+from tinker_engine.storage.database import Database
+from tinker_engine.storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+_HOUSEKEEPING_S = 30.0
+_SESSION_IDLE_S = 3600.0
+_STOP_TIMEOUT_S = 60.0
+
+
+class Engine:
+    """Everything between the routes and the backend; methods may be called from any thread."""
+
+    def __init__(self, config: EngineConfig, backend: Backend) -> None:
+        aliases = read_aliases(config.aliases_file)
+        self.config = config
+        self.id = uuid.uuid4().hex
+        self.base = OfferedBase(config.base_model, aliases, backend.base.name)
+        self._backend = backend
+        self._database = Database(config.resolved_database_url)
+        self._database.migrate()
+        self.store = Store(self._database)
+        self.folders = CheckpointFolders(config.runs_dir)
+        self.futures = FutureTable(self.store, self.id, config.result_memory_bytes)
+        self.queue = ComputeQueue(self.futures, _Late(lambda: self.samplers), config.sample_batch)
+        self.runs = TrainingRuns(
+            backend, self.store, self.folders, self.futures, self.queue, self.id
+        )
+        self.samplers = Samplers(
+            backend,
+            self.store,
+            self.folders,
+            self.futures,
+            self.base,
+            self.runs.open_checkpoint,
+        )
+        self._seen: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._keeper = threading.Thread(
+            target=self._keep_house, name="tinker-engine-keeper", daemon=True
+        )
+
+    @staticmethod
+    def open(config: EngineConfig) -> Engine:
+        """Load the base model and start an engine; raises ModelLoadError or ServerUnavailableError."""
+        try:
+            config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ServerUnavailableError(
+                f"the engine's home {config.home} can't be created: {error}"
+            ) from error
+        target = resolve(config.base_model, read_aliases(config.aliases_file))
+        engine = Engine(config, _load_backend(target, config))
+        engine.start()
+        return engine
+
+    def start(self) -> None:
+        """Start the compute thread and the housekeeping."""
+        self.folders.sweep()
+        self.queue.start()
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Finish the job at hand, fail what waits with a typed error, and close the database."""
+        self._stop.set()
+        self.queue.stop(_STOP_TIMEOUT_S)
+        self.futures.fail_pending(Failure("the engine was shut down", "server"))
+        self.futures.close()
+        self._database.close()
+
+    @property
+    def base_info(self) -> BaseInfo:
+        """Identity of the base model."""
+        return self._backend.base
+
+    def create_session(
+        self,
+        *,
+        sdk_version: str,
+        display_name: str | None,
+        user_metadata: Mapping[str, Any] | None,
+        retry_key: str | None,
+    ) -> str:
+        """Open a session; the same retry key opens the same session."""
+        seed = f"{self.id}:{retry_key or uuid.uuid4().hex}"
+        session_id = uuid.uuid5(uuid.NAMESPACE_OID, seed).hex
+        if session_id not in self._seen:
+            self._seen[session_id] = time.time()
+            self.store.add_session(
+                session_id,
+                sdk_version=sdk_version,
+                display_name=display_name,
+                user_metadata=user_metadata,
+            )
+        return session_id
+
+    def touch_session(self, session_id: str) -> None:
+        """Note that a session is alive; raises NotFoundError for an unknown one."""
+        if session_id not in self._seen:
+            self.store.session(session_id)
+        self._seen[session_id] = time.time()
+
+    def finish_session(self, session_id: str, reason: str) -> None:
+        """End a session: its runs and samplers are unloaded, its checkpoints stay."""
+        self.store.session(session_id)
+        self.store.finish_session(session_id, reason)
+        self._release(session_id)
+
+    def privacy(self, run_id: str) -> PrivacyRecord:
+        """What a private run has spent; raises NotFoundError for a run without privacy."""
+        self.runs.live(run_id)
+        record = self.on_compute_thread(lambda: self._backend.privacy(run_id))
+        if record is None:
+            raise NotFoundError(f"run {run_id!r} has no privacy policy")
+        return record
+
+    def delete_checkpoint(self, path: CheckpointPath) -> None:
+        """Delete a checkpoint; raises NotFoundError."""
+        self.store.checkpoint(path)
+        self.store.delete_checkpoint(path)
+        self.folders.delete(path)
+
+    def status(self) -> dict[str, Any]:
+        """What the engine is doing, for people and monitors."""
+        return {
+            "base_model": self.base_info.name,
+            "home": str(self.config.home),
+            "runs_loaded": self.runs.count(),
+            "sampling_sessions": self.samplers.count(),
+            "requests_waiting": self.queue.depth(),
+        }
+
+    def on_compute_thread(self, work: Callable[[], Any]) -> Any:
+        """Run something on the backend's thread, in line with all else, and wait for it."""
+        done = threading.Event()
+        answer: list[Any] = []
+        problem: list[BaseException] = []
+
+        def job() -> Outcome:
+            try:
+                answer.append(work())
+            except BaseException as error:
+                problem.append(error)
+            finally:
+                done.set()
+            return {}
+
+        self.queue.submit([Job(Future(uuid.uuid4().hex, INTERNAL, "", None), job)])
+        while not done.wait(0.5):
+            if self._stop.is_set():
+                raise ServerUnavailableError("the engine is shutting down")
+        if problem:
+            raise problem[0]
+        return answer[0]
+
+    def _release(self, session_id: str) -> None:
+        self._seen.pop(session_id, None)
+        for run_id in self.runs.runs_of(session_id):
+            self.runs.discard(run_id)
+        self.samplers.end_session(session_id, self._later)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        def job() -> Outcome:
+            work()
+            return {}
+
+        self.queue.submit([Job(Future(uuid.uuid4().hex, INTERNAL, "", None), job)])
+
+    def _keep_house(self) -> None:
+        while not self._stop.wait(_HOUSEKEEPING_S):
+            try:
+                self._clean_up()
+            # Housekeeping is tried again in a moment; it must not end because of one failure.
+            except Exception:
+                logger.exception("housekeeping failed")
+
+    def _clean_up(self) -> None:
+        self.futures.collect()
+        self.runs.collect()
+        now = time.time()
+        seen = dict(self._seen)
+        self.store.touch_sessions(seen)
+        for session_id, at in seen.items():
+            if now - at > _SESSION_IDLE_S:
+                logger.info("session %s was not heard of for an hour; releasing it", session_id)
+                self._release(session_id)
+        for path in self.store.expired_checkpoints():
+            self.store.delete_checkpoint(path)
+            self.folders.delete(path)
+
+
+def _load_backend(target: str, config: EngineConfig) -> Backend:
+    from transformers.utils import logging as transformers_logging
+
+    from tinker_engine.models import load_base
+    from tinker_engine.runtime.torch_backend import TorchBackend
+
+    # A bar for a load of milliseconds would clutter the terminal of every embedded engine.
+    was_shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        return TorchBackend(load_base(target), config)
+    finally:
+        if was_shown:
+            transformers_logging.enable_progress_bar()
+
+
+class _Late:
+    """Hands the queue its samplers, which need the queue's futures before they exist."""
+
+    def __init__(self, samplers: Callable[[], Samplers]) -> None:
+        self._samplers = samplers
+
+    def prepare(self, sampler_id: str) -> None:
+        self._samplers().prepare(sampler_id)
+
+    def run(self, sampler_id: str, requests: Any) -> Any:
+        return self._samplers().run(sampler_id, requests)

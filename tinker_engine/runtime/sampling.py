@@ -1,0 +1,254 @@
+"""Sampling sessions: which weights they use, and the requests that are sent to them.
+
+A session's weights are loaded when the first request reaches the backend, and may be dropped and
+loaded again: at most `MAX_LOADED` stay in memory. Unnamed snapshots live in a folder of their run
+until their session ends.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinker_engine.errors import CheckpointError, NotFoundError, RequestError
+from tinker_engine.protocol.paths import CheckpointPath, parse_path
+from tinker_engine.protocol.requests import SampleBody
+from tinker_engine.protocol.training import check_tokens, prompt_tokens
+from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.completions import CompletionLog
+from tinker_engine.runtime.futures import SAMPLE, Failure, FutureTable
+from tinker_engine.runtime.names import OfferedBase
+from tinker_engine.runtime.queue import ComputeQueue, SampleJob
+from tinker_engine.runtime.records import SampleRequest, SampleResult
+from tinker_engine.storage.checkpoints import CheckpointFolders
+from tinker_engine.storage.store import Store
+
+MAX_LOADED = 16
+_CLONE_BLOCK = 1_000_000_000
+
+
+@dataclass
+class Sampler:
+    """One sampling session. `source` gives the adapter folder, None for the bare base."""
+
+    id: str
+    session_id: str
+    base_model: str
+    model_path: str | None
+    source: Callable[[], Path] | None
+    snapshot: Path | None = None
+    clients: int = 0
+    logs: dict[int, CompletionLog] = field(default_factory=dict)
+
+    def log(self, clone: int) -> CompletionLog:
+        """The completion log of one client of this session."""
+        return self.logs.setdefault(clone, CompletionLog())
+
+
+class Samplers:
+    """All sampling sessions of this process; the queue's SampleRunner."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: Store,
+        folders: CheckpointFolders,
+        futures: FutureTable,
+        base: OfferedBase,
+        open_checkpoint: Callable[[CheckpointPath], Path],
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._folders = folders
+        self._futures = futures
+        self._base = base
+        self._open_checkpoint = open_checkpoint
+        self._samplers: dict[str, Sampler] = {}
+        self._loaded: OrderedDict[str, str | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def create(
+        self, sampler_id: str, session_id: str, *, base_model: str | None, model_path: str | None
+    ) -> Sampler:
+        """Open a sampling session on a checkpoint or on the bare base; repeating it is harmless.
+
+        Raises NotFoundError for an unknown checkpoint or base model.
+        """
+        with self._lock:
+            known = self._samplers.get(sampler_id)
+        if known is not None:
+            return known
+        if base_model is not None:
+            self._base.check(base_model)
+        source: Callable[[], Path] | None = None
+        run_id: str | None = None
+        if model_path is not None:
+            path = parse_path(model_path)
+            self._store.checkpoint(path)
+            source, run_id = self._source(path), path.run_id
+        elif base_model is None:
+            raise RequestError("give model_path (a tinker:// checkpoint) or base_model")
+        name = self._backend.base.name
+        self._store.add_sampler(
+            sampler_id,
+            session_id=session_id,
+            base_model=name,
+            model_path=model_path,
+            run_id=run_id,
+        )
+        sampler = Sampler(sampler_id, session_id, name, model_path, source)
+        with self._lock:
+            return self._samplers.setdefault(sampler_id, sampler)
+
+    def create_snapshot(self, run_id: str, session_id: str, sampler_id: str) -> str:
+        """Snapshot a run's weights as a new sampling session; called on the compute thread."""
+        folder = self._folders.run_dir(run_id) / "snapshots" / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        self._backend.save_adapter(run_id, folder)
+        name = self._backend.base.name
+        self._store.add_sampler(
+            sampler_id, session_id=session_id, base_model=name, model_path=None, run_id=run_id
+        )
+        sampler = Sampler(sampler_id, session_id, name, None, lambda: folder, snapshot=folder)
+        with self._lock:
+            self._samplers[sampler_id] = sampler
+        return sampler_id
+
+    def get(self, sampler_id: str) -> Sampler:
+        """A sampling session of this process; raises NotFoundError."""
+        with self._lock:
+            sampler = self._samplers.get(sampler_id)
+        if sampler is None:
+            raise NotFoundError(
+                f"sampling session {sampler_id!r} is not open (ended, or from before a restart); "
+                "create the sampling client again"
+            )
+        return sampler
+
+    def count(self) -> int:
+        """How many sampling sessions are open."""
+        with self._lock:
+            return len(self._samplers)
+
+    def join(self, sampler_id: str) -> int:
+        """A number for a further client of a session (the first client is 0)."""
+        sampler = self.get(sampler_id)
+        with self._lock:
+            sampler.clients += 1
+            return sampler.clients
+
+    def submit(
+        self, queue: ComputeQueue, sampler: Sampler, body: SampleBody, digest: str, retry_key: str
+    ) -> str:
+        """Queue one sampling request; gives its request id.
+
+        Raises RequestError for what cannot be served, naming the field.
+        """
+        request = self._request(body)
+        seq = body.seq_id
+        request_id = f"{sampler.id}:{seq if seq is not None else retry_key}"
+        log = sampler.log(0 if seq is None else seq // _CLONE_BLOCK)
+        future, is_new = self._futures.register(
+            request_id, kind=SAMPLE, digest=digest, on_done=log.add
+        )
+        if is_new:
+            queue.submit_sample(sampler.id, SampleJob(future, request, body.prompt_logprobs_last_n))
+        return request_id
+
+    def cancel(self, request_id: str) -> None:
+        """Drop a sampling request that has not started; one that runs is left to finish."""
+        future = self._futures.get(request_id)
+        if future is not None and future.kind == SAMPLE and future.outcome is None:
+            future.is_cancelled = True
+            self._futures.finish(future, Failure("cancelled by the client", "user"))
+
+    def end_session(self, session_id: str, run_drop: Callable[[Callable[[], None]], None]) -> None:
+        """Close a session's samplers; `run_drop` runs the backend's part on its thread."""
+        with self._lock:
+            mine = [s for s in self._samplers.values() if s.session_id == session_id]
+            for sampler in mine:
+                del self._samplers[sampler.id]
+        for sampler in mine:
+            run_drop(lambda sampler=sampler: self._drop(sampler))
+
+    def prepare(self, sampler_id: str) -> None:
+        """Load a session's weights unless they are in memory."""
+        if sampler_id in self._loaded:
+            self._loaded.move_to_end(sampler_id)
+            return
+        sampler = self.get(sampler_id)
+        while len(self._loaded) >= MAX_LOADED:
+            oldest, _ = self._loaded.popitem(last=False)
+            self._backend.drop_sampler(oldest)
+        adapter = None if sampler.source is None else sampler.source()
+        self._loaded[sampler_id] = self._backend.create_sampler(sampler_id, adapter)
+
+    def run(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+        """Answer one batch."""
+        return self._backend.sample(sampler_id, requests)
+
+    def _drop(self, sampler: Sampler) -> None:
+        if sampler.id in self._loaded:
+            del self._loaded[sampler.id]
+            self._backend.drop_sampler(sampler.id)
+        if sampler.snapshot is not None:
+            shutil.rmtree(sampler.snapshot, ignore_errors=True)
+
+    def _source(self, path: CheckpointPath) -> Callable[[], Path]:
+        def source() -> Path:
+            folder = self._open_checkpoint(path)
+            if not (folder / "adapter_config.json").is_file():
+                raise CheckpointError(f"{path} holds no adapter files")
+            return folder
+
+        return source
+
+    def _request(self, body: SampleBody) -> SampleRequest:
+        _refuse_unserved(body)
+        base = self._backend.base
+        prompt = prompt_tokens(body.prompt, "prompt")
+        if not 1 <= prompt.size <= base.max_context:
+            raise RequestError(
+                f"the prompt has {prompt.size} tokens; expected 1 to {base.max_context}, "
+                "the context of this model"
+            )
+        check_tokens(prompt, base.vocab_size, "prompt tokens")
+        params = body.sampling_params
+        room = base.max_context - prompt.size + 1
+        stop = [params.stop] if isinstance(params.stop, str) else list(params.stop or [])
+        last_n = body.prompt_logprobs_last_n
+        if last_n is not None and (not body.prompt_logprobs or last_n >= max(prompt.size, 2)):
+            raise RequestError(
+                f"prompt_logprobs_last_n is {last_n}; it needs prompt_logprobs and a value from 1 "
+                f"to {prompt.size - 1}"
+            )
+        return SampleRequest(
+            prompt=prompt,
+            num_samples=body.num_samples,
+            max_tokens=min(params.max_tokens or room, room),
+            temperature=params.temperature,
+            top_p=params.top_p,
+            top_k=params.top_k,
+            seed=params.seed,
+            stop_token_ids=tuple(item for item in stop if isinstance(item, int)),
+            stop_strings=tuple(item for item in stop if isinstance(item, str) and item),
+            prompt_logprobs=bool(body.prompt_logprobs),
+            topk_prompt_logprobs=body.topk_prompt_logprobs,
+        )
+
+
+def _refuse_unserved(body: SampleBody) -> None:
+    for name, is_asked in (
+        ("topk_sample_logprobs", body.topk_sample_logprobs > 0),
+        ("target_prompt_logprobs", body.target_prompt_logprobs is not None),
+        ("prompt_alt_tokens_k", body.prompt_alt_tokens_k > 0),
+        ("record_stability_info", bool(body.record_stability_info)),
+        ("stop=[] (sampling past the end of text)", body.sampling_params.stop == []),
+    ):
+        if is_asked:
+            raise RequestError(f"{name} is not served by this server yet; leave it out")

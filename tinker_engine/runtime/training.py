@@ -1,0 +1,362 @@
+"""Training runs: their requests in order, and what each does with backend and checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinker_engine.errors import CheckpointError, NotFoundError, RequestError
+from tinker_engine.protocol.metadata import is_private
+from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.protocol.training import TrainingCall, check_loss, cross_entropy_data
+from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.futures import Failure, FutureTable, Outcome
+from tinker_engine.runtime.ordering import OrderGate
+from tinker_engine.runtime.queue import ComputeQueue, Job
+from tinker_engine.runtime.records import AdamParams, RunSpec
+from tinker_engine.storage.checkpoints import CheckpointFolders
+from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
+
+_MISSING_TURN_S = 300.0
+
+
+@dataclass
+class LiveRun:
+    """A run in the backend. `spec` is None until it was created there."""
+
+    run_id: str
+    session_id: str
+    base_model: str
+    spec: RunSpec | None = None
+    failure: Failure | None = None
+    last_request_at: float = field(default_factory=time.time)
+    gate: OrderGate[Job] = field(default_factory=lambda: OrderGate[Job]())
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Where a request belongs: its run, its place, its payload digest, and its retry key."""
+
+    run_id: str
+    seq_id: int | None
+    digest: str
+    retry_key: str
+
+    @property
+    def request_id(self) -> str:
+        """The id that a retry of the same request arrives at again."""
+        if self.seq_id is not None:
+            return f"{self.run_id}:{self.seq_id}"
+        return f"{self.run_id}:key:{hashlib.sha256(self.retry_key.encode()).hexdigest()[:24]}"
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to create: fresh from `spec`, or from `parent` (then the spec is the checkpoint's)."""
+
+    session_id: str
+    model_seq_id: int
+    base_model: str
+    digest: str
+    user_metadata: Mapping[str, Any] | None = None
+    spec: RunSpec | None = None
+    parent: CheckpointPath | None = None
+    with_optimizer: bool = False
+
+    @property
+    def run_id(self) -> str:
+        """The id that the SDK computes as well."""
+        return f"{self.session_id}:train:{self.model_seq_id}"
+
+
+class TrainingRuns:
+    """All runs of this process."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: Store,
+        folders: CheckpointFolders,
+        futures: FutureTable,
+        queue: ComputeQueue,
+        engine_id: str,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._folders = folders
+        self._futures = futures
+        self._queue = queue
+        self._engine_id = engine_id
+        self._runs: dict[str, LiveRun] = {}
+        self._lock = threading.Lock()
+
+    def create(self, new: NewRun) -> str:
+        """Start creating a run; gives the request id."""
+        if new.parent is not None:
+            self._check_parent(new)
+        kind = "create_model" if new.parent is None else "load_weights"
+        request_id = f"{new.run_id}:create"
+        if self._futures.recall(request_id, new.digest):
+            return request_id
+        future, is_new = self._futures.register(
+            request_id, kind=kind, digest=new.digest, run_id=new.run_id
+        )
+        if is_new:
+            live = LiveRun(new.run_id, new.session_id, new.base_model)
+            with self._lock:
+                self._runs[new.run_id] = live
+            self._queue.submit([Job(future, lambda: self._create(live, new))])
+        return request_id
+
+    def live(self, run_id: str) -> LiveRun:
+        """A run that is loaded; raises NotFoundError that says how to go on."""
+        with self._lock:
+            live = self._runs.get(run_id)
+        if live is None:
+            self._store.run(run_id)
+            saved = self._store.list_checkpoints(run_id, limit=1).items
+            advice = (
+                f"continue from {saved[0].path} with "
+                "create_training_client_from_state_with_optimizer"
+                if saved
+                else "it has no checkpoints; create a new one"
+            )
+            raise NotFoundError(
+                f"run {run_id!r} is not loaded (unloaded, or from before a restart); {advice}"
+            )
+        return live
+
+    def spec(self, run_id: str) -> RunSpec:
+        """The spec of a run, loaded or not; raises NotFoundError."""
+        with self._lock:
+            live = self._runs.get(run_id)
+        if live is not None and live.spec is not None:
+            return live.spec
+        return self._store.run(run_id).spec
+
+    def forward(self, where: Submission, call: TrainingCall) -> str:
+        """Queue a `forward` or `forward_backward`.
+
+        Raises RequestError for data that don't fit; the request's place counts as taken then.
+        """
+        base = self._backend.base
+        try:
+            check_loss(call.loss_fn, call.loss_config)
+            data = cross_entropy_data(
+                call.read_data(), vocab_size=base.vocab_size, max_context=base.max_context
+            )
+        except RequestError as error:
+            self.reject(where, "forward_backward", error)
+            raise
+        if call.is_forward_only:
+            return self._submit(
+                where, "forward", lambda: self._backend.forward(where.run_id, data, "cross_entropy")
+            )
+        return self._submit(
+            where,
+            "forward_backward",
+            lambda: self._backend.forward_backward(where.run_id, data, "cross_entropy"),
+        )
+
+    def optim_step(self, where: Submission, params: AdamParams) -> str:
+        """Queue an optimizer step."""
+
+        def work() -> Outcome:
+            result = self._backend.optim_step(where.run_id, params)
+            metrics = {"step": float(result.step), **result.metrics}
+            return {"type": "optim_step", "metrics": metrics}
+
+        return self._submit(where, "optim_step", work)
+
+    def save(
+        self,
+        where: Submission,
+        path: CheckpointPath,
+        *,
+        overwrite: bool,
+        user_metadata: Mapping[str, str] | None,
+        ttl_s: int | None,
+    ) -> str:
+        """Queue saving a training state or sampler weights under a name."""
+
+        def fill(folder: Path) -> None:
+            if path.kind == "weights":
+                self._backend.save_state(where.run_id, folder)
+            else:
+                self._backend.save_adapter(where.run_id, folder)
+
+        def work() -> Outcome:
+            facts = self._folders.write(path, fill, overwrite=overwrite)
+            now = time.time()
+            self._store.put_checkpoint(
+                CheckpointRecord(
+                    path=path,
+                    digest=facts.digest,
+                    size_bytes=facts.size_bytes,
+                    created_at=now,
+                    user_metadata=dict(user_metadata) if user_metadata else None,
+                    expires_at=None if ttl_s is None else now + ttl_s,
+                )
+            )
+            kind = "save_weights" if path.kind == "weights" else "save_weights_for_sampler"
+            return {"type": kind, "path": str(path)}
+
+        return self._submit(where, "save_weights", work)
+
+    def snapshot(self, where: Submission, fill: Callable[[], str]) -> str:
+        """Queue an unnamed sampler snapshot; `fill` makes it and gives the sampling session id."""
+
+        def work() -> Outcome:
+            return {"type": "save_weights_for_sampler", "sampling_session_id": fill()}
+
+        return self._submit(where, "save_weights_for_sampler", work)
+
+    def load(self, where: Submission, path: CheckpointPath, *, with_optimizer: bool) -> str:
+        """Queue loading a checkpoint into an existing run."""
+
+        def work() -> Outcome:
+            folder = self.open_checkpoint(path)
+            self._backend.load_into(where.run_id, folder, with_optimizer=with_optimizer)
+            return {"type": "load_weights", "path": str(path), "model_id": where.run_id}
+
+        return self._submit(where, "load_weights", work)
+
+    def unload(self, where: Submission) -> str:
+        """Queue dropping a run from memory."""
+        return self._submit(where, "unload_model", lambda: self._unload(where.run_id))
+
+    def discard(self, run_id: str) -> None:
+        """Drop a run from memory without anybody waiting for it."""
+        key = f"discard:{run_id}:{time.time()}"
+        self.unload(Submission(run_id, None, digest="", retry_key=key))
+
+    def reject(self, where: Submission, kind: str, error: RequestError) -> None:
+        """Let a refused request use up its place, so that later ones don't wait for it."""
+        if where.seq_id is not None:
+            failure = Failure.of(error)
+            self._submit(where, kind, lambda: failure)
+
+    def open_checkpoint(self, path: CheckpointPath) -> Path:
+        """A checkpoint's folder after its digests were checked; raises CheckpointError."""
+        record = self._store.checkpoint(path)
+        folder, facts = self._folders.open(path)
+        if facts.digest != record.digest:
+            raise CheckpointError(
+                f"{path} is not what was saved: its digest differs from the recorded one"
+            )
+        return folder
+
+    def runs_of(self, session_id: str) -> list[str]:
+        """Loaded runs of a session."""
+        with self._lock:
+            return [run.run_id for run in self._runs.values() if run.session_id == session_id]
+
+    def count(self) -> int:
+        """How many runs are loaded."""
+        with self._lock:
+            return len(self._runs)
+
+    def collect(self) -> None:
+        """Give up on places that never came, and note when runs were last used."""
+        with self._lock:
+            runs = list(self._runs.values())
+        for run in runs:
+            with run.lock:
+                missing, held = run.gate.expire(_MISSING_TURN_S)
+            for job in held:
+                self._futures.finish(
+                    job.future,
+                    Failure(f"request {missing} of run {run.run_id} never arrived", "user"),
+                )
+        self._store.touch_runs({run.run_id: run.last_request_at for run in runs if run.spec})
+
+    def _submit(self, where: Submission, kind: str, work: Callable[[], Outcome]) -> str:
+        live = self.live(where.run_id)
+        request_id = where.request_id
+        with live.lock:
+            live.last_request_at = time.time()
+            if where.seq_id is not None and live.gate.is_past(where.seq_id):
+                if self._futures.recall(request_id, where.digest):
+                    return request_id
+                raise RequestError(f"place {where.seq_id} of run {where.run_id} was taken before")
+            future, is_new = self._futures.register(
+                request_id, kind=kind, digest=where.digest, run_id=where.run_id
+            )
+            if is_new:
+                ready = live.gate.admit(
+                    where.seq_id, Job(future, lambda: _unless_failed(live, work))
+                )
+                self._queue.submit(ready)
+        return request_id
+
+    def _check_parent(self, new: NewRun) -> None:
+        parent = new.parent
+        assert parent is not None
+        if parent.kind != "weights":
+            raise CheckpointError(
+                f"{parent} holds sampler weights alone; training continues from a "
+                "tinker://RUN_ID/weights/NAME checkpoint (save_state)"
+            )
+        if is_private(new.user_metadata):
+            raise RequestError(
+                "dp_ keys can't be given when loading: the checkpoint brings its own privacy policy"
+            )
+        self._store.checkpoint(parent)
+
+    def _create(self, live: LiveRun, new: NewRun) -> Outcome:
+        try:
+            live.spec = self._create_in_backend(new)
+        except BaseException as error:
+            live.failure = Failure(f"run {live.run_id} could not be created: {error}", "user")
+            with self._lock:
+                self._runs.pop(live.run_id, None)
+            raise
+        if new.parent is None:
+            return {"type": "create_model", "model_id": live.run_id}
+        return {"type": "load_weights", "path": str(new.parent), "model_id": live.run_id}
+
+    def _create_in_backend(self, new: NewRun) -> RunSpec:
+        ledger = self._folders.ledger_dir(new.run_id)
+        if new.parent is None:
+            assert new.spec is not None
+            spec = new.spec
+            self._backend.create_run(new.run_id, spec, ledger)
+        else:
+            folder = self.open_checkpoint(new.parent)
+            spec = self._backend.restore_run(
+                new.run_id, folder, ledger, with_optimizer=new.with_optimizer
+            )
+        now = time.time()
+        self._store.add_run(
+            RunRecord(
+                id=new.run_id,
+                session_id=new.session_id,
+                model_seq_id=new.model_seq_id,
+                base_model=self._backend.base.name,
+                base_digest=self._backend.base.digest,
+                spec=spec,
+                user_metadata=dict(new.user_metadata) if new.user_metadata else None,
+                parent_path=None if new.parent is None else str(new.parent),
+                engine_id=self._engine_id,
+                created_at=now,
+                last_request_at=now,
+            )
+        )
+        return spec
+
+    def _unload(self, run_id: str) -> Outcome:
+        self._backend.drop_run(run_id)
+        with self._lock:
+            self._runs.pop(run_id, None)
+        self._store.touch_runs({}, unloaded=[run_id])
+        return {"type": "unload_model", "model_id": run_id}
+
+
+def _unless_failed(live: LiveRun, work: Callable[[], Outcome]) -> Outcome:
+    return live.failure if live.failure is not None else work()

@@ -1,0 +1,145 @@
+"""Answers: JSON, typed errors, and what a request's headers mean."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import zstandard
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from tinker_engine.errors import EngineError, NotFoundError, RequestError
+from tinker_engine.protocol.training import first_problem
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class BodyTooLargeError(RequestError):
+    """The request body is larger than the server takes; split the request."""
+
+    status = 413
+
+
+class JsonResponse(Response):
+    """JSON written by pydantic's serializer; NaN and infinity become null, as JSON has neither."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Serialize the content."""
+        return to_json(content, inf_nan_mode="null")
+
+
+def error_response(error: EngineError) -> Response:
+    """The answer for an engine error: its status, message and category."""
+    body = {"error": str(error), "detail": str(error), "category": error.category}
+    return JsonResponse(body, status_code=error.status)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Turn every exception into a typed answer; unexpected ones are logged with a number."""
+
+    async def on_engine_error(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, EngineError)
+        return error_response(error)
+
+    async def on_bad_body(_request: Request, error: Exception) -> Response:
+        if isinstance(error, ValidationError):
+            return error_response(RequestError(f"bad request: {first_problem(error)}"))
+        assert isinstance(error, RequestValidationError)
+        problem: Mapping[str, Any] = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        return error_response(RequestError(f"bad request: {place}: {problem['msg']}"))
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == NotFoundError.status:
+            return error_response(
+                NotFoundError(f"{request.method} {request.url.path} is not served by this engine")
+            )
+        body = {"error": error.detail, "detail": error.detail, "category": "user"}
+        return JsonResponse(body, status_code=error.status_code, headers=error.headers)
+
+    async def on_failure(request: Request, error: Exception) -> Response:
+        number = uuid.uuid4().hex[:8]
+        logger.error("%s failed (%s)", request.url.path, number, exc_info=error)
+        return error_response(
+            EngineError(f"internal error {number}; the server's log has the traceback")
+        )
+
+    app.add_exception_handler(EngineError, on_engine_error)
+    app.add_exception_handler(ValidationError, on_bad_body)
+    app.add_exception_handler(RequestValidationError, on_bad_body)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_failure)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, decompressed if it is zstd.
+
+    Raises BodyTooLargeError as soon as more than `limit` bytes are there, and RequestError for a
+    broken or unknown encoding.
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    body = b"".join(parts)
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding == "identity":
+        return body
+    if encoding != "zstd":
+        raise RequestError(f"content-encoding {encoding!r} is not understood; use zstd or none")
+    return _unzstd(body, limit)
+
+
+def payload_digest(kind: str, model: BaseModel, *, without: frozenset[str] = frozenset()) -> str:
+    """Digest of a parsed request, the same for every way of writing it down."""
+    content = model.model_dump_json(exclude=set(without))
+    return hashlib.sha256(f"{kind}\0{content}".encode()).hexdigest()
+
+
+def retry_key(request: Request) -> str:
+    """The idempotency key of a request, or a fresh one."""
+    return request.headers.get("x-idempotency-key") or uuid.uuid4().hex
+
+
+async def parse(request: Request, model: type[M], limit: int) -> M:
+    """The JSON body as a model; the handlers above answer what doesn't fit."""
+    return model.model_validate_json(await read_body(request, limit) or b"{}")
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the request body is larger than {limit} bytes; send fewer examples per request"
+    )
+
+
+def _unzstd(body: bytes, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+            while part := reader.read(1 << 20):
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(part)
+    except zstandard.ZstdError as error:
+        raise RequestError("the body is not valid zstd") from error
+    return b"".join(parts)

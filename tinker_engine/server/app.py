@@ -1,0 +1,71 @@
+"""The FastAPI application of one engine."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from tinker_engine.errors import RequestError
+from tinker_engine.runtime.engine import Engine
+from tinker_engine.server.answers import install_error_handlers
+from tinker_engine.server.auth import KeyGuard
+from tinker_engine.server.catalog_routes import catalog_routes
+from tinker_engine.server.extension_routes import extension_routes
+from tinker_engine.server.future_routes import future_routes
+from tinker_engine.server.sampling_routes import sampling_routes
+from tinker_engine.server.service_routes import service_routes
+from tinker_engine.server.training_routes import training_routes
+
+PREFIX = "/api/v1"
+
+# Routes that SDKs know and this server does not offer yet, each with what to do instead.
+NOT_SERVED: dict[tuple[str, str], str] = {
+    ("POST", "/save_weights_external"): "use save_weights_for_sampler and download its PEFT files",
+    ("POST", "/copy_weights"): "load the checkpoint by its path instead of copying it",
+    ("POST", "/create_custom_loss"): "use forward_backward_custom with a loss on the client",
+    ("POST", "/auth/token"): "send the API key itself",
+    ("POST", "/training_runs/{run_id}/checkpoints/{kind}/{name}/publish"): (
+        "checkpoints here are readable with the server's key"
+    ),
+    ("DELETE", "/training_runs/{run_id}/checkpoints/{kind}/{name}/publish"): (
+        "checkpoints here are never public"
+    ),
+    ("GET", "/training_runs/{run_id}/checkpoints/{kind}/{name}/archive"): (
+        "download the files from /api/v1/engine/runs/{run_id}/checkpoints/{kind}/{name}/files"
+    ),
+    ("GET", "/training_runs/{run_id}/checkpoints/{kind}/{name}/external_weights_urls"): (
+        "download the files from /api/v1/engine/runs/{run_id}/checkpoints/{kind}/{name}/files"
+    ),
+}
+
+
+def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
+    """The application that serves `engine` to clients that hold one of the keys."""
+    app = FastAPI(title="tinker-engine", docs_url=None, redoc_url=None)
+    install_error_handlers(app)
+    for make in (
+        service_routes,
+        training_routes,
+        sampling_routes,
+        future_routes,
+        catalog_routes,
+        extension_routes,
+    ):
+        app.include_router(make(engine), prefix=PREFIX)
+    app.include_router(_not_served(), prefix=PREFIX)
+    app.add_middleware(KeyGuard, keys=keys)
+    return app
+
+
+def _not_served() -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    def refuse(advice: str, name: str) -> None:
+        async def answer(request: Request) -> Response:
+            raise RequestError(f"{request.url.path} is not served by this engine yet: {advice}")
+
+        method, path = name.split(" ")
+        router.add_api_route(path, answer, methods=[method])
+
+    for (method, path), advice in NOT_SERVED.items():
+        refuse(advice, f"{method} {path}")
+    return router

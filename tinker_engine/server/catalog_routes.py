@@ -1,0 +1,125 @@
+"""What exists: training runs, checkpoints and their facts; deleting and expiring checkpoints."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from tinker_engine.protocol.metadata import ATTENTION_TARGETS, MLP_TARGETS, UNEMBED_TARGETS
+from tinker_engine.protocol.paths import check_run_id, checkpoint_path, parse_path
+from tinker_engine.protocol.requests import TtlBody, WeightsInfoBody
+from tinker_engine.runtime.engine import Engine
+from tinker_engine.server.answers import JsonResponse
+from tinker_engine.server.training_routes import check_ttl
+from tinker_engine.storage.store import CheckpointRecord, RunRecord
+
+OWNER = "local"
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0)]
+
+
+def catalog_routes(engine: Engine) -> APIRouter:
+    """Routes that list and manage runs and checkpoints."""
+    router = APIRouter()
+
+    @router.get("/training_runs")
+    def list_runs(limit: Limit = 20, offset: Offset = 0) -> Response:
+        page = engine.store.list_runs(limit, offset)
+        return JsonResponse(
+            {
+                "training_runs": [_run_json(engine, run) for run in page.items],
+                "cursor": {"offset": offset, "limit": limit, "total_count": page.total},
+            }
+        )
+
+    @router.get("/training_runs/{run_id}")
+    def get_run(run_id: str) -> Response:
+        return JsonResponse(_run_json(engine, engine.store.run(check_run_id(run_id))))
+
+    @router.get("/training_runs/{run_id}/checkpoints")
+    def list_run_checkpoints(run_id: str) -> Response:
+        engine.store.run(check_run_id(run_id))
+        page = engine.store.list_checkpoints(run_id)
+        return JsonResponse({"checkpoints": [_checkpoint_json(c) for c in page.items]})
+
+    @router.get("/checkpoints")
+    def list_checkpoints(limit: Limit = 100, offset: Offset = 0) -> Response:
+        page = engine.store.list_checkpoints(limit=limit, offset=offset)
+        return JsonResponse(
+            {
+                "checkpoints": [_checkpoint_json(c) for c in page.items],
+                "cursor": {"offset": offset, "limit": limit, "total_count": page.total},
+            }
+        )
+
+    @router.delete("/training_runs/{run_id}/checkpoints/{kind}/{name}")
+    def delete_checkpoint(run_id: str, kind: str, name: str) -> Response:
+        engine.delete_checkpoint(checkpoint_path(run_id, f"{kind}/{name}"))
+        return JsonResponse({})
+
+    @router.put("/training_runs/{run_id}/checkpoints/{kind}/{name}/ttl")
+    def set_ttl(run_id: str, kind: str, name: str, body: TtlBody) -> Response:
+        path = checkpoint_path(run_id, f"{kind}/{name}")
+        engine.store.checkpoint(path)
+        ttl_s = check_ttl(body.ttl_seconds)
+        engine.store.set_expiry(path, None if ttl_s is None else time.time() + ttl_s)
+        return JsonResponse({})
+
+    @router.post("/weights_info")
+    def weights_info(body: WeightsInfoBody) -> Response:
+        path = parse_path(body.tinker_path)
+        engine.store.checkpoint(path)
+        run = engine.store.run(path.run_id)
+        targets = set(run.spec.targets)
+        return JsonResponse(
+            {
+                "base_model": run.base_model,
+                "is_lora": True,
+                "lora_rank": run.spec.rank,
+                "train_attn": bool(targets & set(ATTENTION_TARGETS)),
+                "train_mlp": bool(targets & set(MLP_TARGETS)),
+                "train_unembed": bool(targets & set(UNEMBED_TARGETS)),
+            }
+        )
+
+    return router
+
+
+def _run_json(engine: Engine, run: RunRecord) -> dict[str, Any]:
+    checkpoints: list[CheckpointRecord] = engine.store.list_checkpoints(run.id).items
+    last = {kind: next((c for c in checkpoints if c.path.kind == kind), None) for kind in _TYPES}
+    state, sampler = last["weights"], last["sampler_weights"]
+    return {
+        "training_run_id": run.id,
+        "base_model": run.base_model,
+        "model_owner": OWNER,
+        "is_lora": True,
+        "lora_rank": run.spec.rank,
+        "last_request_time": _time(run.last_request_at),
+        "last_checkpoint": None if state is None else _checkpoint_json(state),
+        "last_sampler_checkpoint": None if sampler is None else _checkpoint_json(sampler),
+        "user_metadata": run.user_metadata,
+    }
+
+
+_TYPES = {"weights": "training", "sampler_weights": "sampler"}
+
+
+def _checkpoint_json(record: CheckpointRecord) -> dict[str, Any]:
+    return {
+        "checkpoint_id": record.path.checkpoint_id,
+        "checkpoint_type": _TYPES[record.path.kind],
+        "time": _time(record.created_at),
+        "tinker_path": str(record.path),
+        "size_bytes": record.size_bytes,
+        "public": False,
+        "user_metadata": record.user_metadata,
+        "expires_at": None if record.expires_at is None else _time(record.expires_at),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,94 @@
+"""Running the application with uvicorn, in a thread of this process or in the foreground."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+
+import uvicorn
+
+from tinker_engine.errors import ServerUnavailableError
+from tinker_engine.runtime.engine import Engine
+from tinker_engine.server.app import create_app
+
+_KEY_PREFIX = "tml-"
+_START_TIMEOUT_S = 30.0
+_KEEP_ALIVE_S = 120
+_BACKLOG = 4096
+
+
+def new_api_key() -> str:
+    """A random key; the SDK refuses keys that do not start with `tml-`."""
+    return _KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+class Host:
+    """One engine behind one listening socket. `start` runs it in a daemon thread."""
+
+    def __init__(self, engine: Engine, host: str, port: int, api_key: str) -> None:
+        self.engine = engine
+        self.api_key = api_key
+        self._socket = _listen(host, port)
+        bound_host, bound_port = self._socket.getsockname()[:2]
+        self.base_url = f"http://{_url_host(bound_host)}:{bound_port}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(engine, (api_key,)),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=2,
+                backlog=_BACKLOG,
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve from a daemon thread; returns when requests are accepted."""
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="tinker-engine-http", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise ServerUnavailableError("the engine's server did not start")
+            time.sleep(0.002)
+
+    def run(self) -> None:
+        """Serve in the foreground until a signal ends it, then stop the engine."""
+        try:
+            self._server.run([self._socket])
+        finally:
+            self.engine.stop()
+
+    def stop(self) -> None:
+        """Stop serving and stop the engine."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        self.engine.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ServerUnavailableError(
+            f"can't listen on {host} port {port}: {error.strerror or error}; choose another port"
+        ) from error
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
