@@ -70,7 +70,7 @@ class Connection:
         self.close("success" if kind is None else "errored")
 
     def close(self, status: Literal["success", "errored", "interrupted"] = "success") -> None:
-        """End the session; stop the engine if it runs in this process. Closing twice is harmless."""
+        """End the session and, if embedded, the engine; closing twice is harmless."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -82,6 +82,11 @@ class Connection:
             _logger().debug("the session could not be ended: %s", error)
         if self._host is not None:
             self._host.stop()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     def capabilities(self) -> dict[str, Any]:
         """What the server offers beyond the Tinker API; empty for other servers."""
@@ -119,7 +124,7 @@ def connect(
     key = config.model_dump_json()
     with _shared_lock:
         connection = _shared.get(key)
-        if connection is None or connection._is_closed:
+        if connection is None or connection.is_closed:
             connection = _shared[key] = open_engine("embedded", config=config)
             atexit.register(connection.close)
     return connection.service_client
@@ -224,7 +229,8 @@ def download_adapter(
     checkpoint = parse_path(path)
     if destination.exists():
         raise CheckpointError(f"{destination} exists already; choose a new folder")
-    route = f"{_EXTENSIONS}/runs/{quote(checkpoint.run_id)}/checkpoints/{checkpoint.checkpoint_id}/files"
+    run = f"{_EXTENSIONS}/runs/{quote(checkpoint.run_id)}"
+    route = f"{run}/checkpoints/{checkpoint.checkpoint_id}/files"
     listed: dict[str, dict[str, Any]] = _get(connection, route).json()["files"]
     if "adapter_model.safetensors" not in listed:
         raise CheckpointError(f"{path} holds no adapter files")
@@ -292,7 +298,6 @@ def _open_embedded(config: EngineConfig) -> Connection:
         api_key=host.api_key,
         base_model=engine.base_info.name,
         _host=host,
-        _capabilities=None,
     )
 
 

@@ -94,7 +94,8 @@ def _refuse_unknown(texts: Mapping[str, str]) -> None:
     for key in texts:
         if key.startswith("dp_") and key not in _DP_KEYS:
             raise PrivacyPolicyError(
-                f"unknown privacy key {key!r} in user_metadata; known: {', '.join(sorted(_DP_KEYS))}"
+                f"unknown privacy key {key!r} in user_metadata; known: "
+                + ", ".join(sorted(_DP_KEYS))
             )
         if key.startswith("lora_") and key not in _LORA_KEYS:
             raise RequestError(

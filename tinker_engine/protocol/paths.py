@@ -16,7 +16,10 @@ from tinker_engine.errors import RequestError
 CheckpointKind = Literal["weights", "sampler_weights"]
 
 _SCHEME = "tinker://"
-_KINDS: tuple[CheckpointKind, ...] = ("weights", "sampler_weights")
+_KINDS: dict[str, CheckpointKind] = {
+    "weights": "weights",
+    "sampler_weights": "sampler_weights",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(:train:[0-9]{1,9})?")
 
@@ -55,7 +58,7 @@ def parse_path(path: str) -> CheckpointPath:
 def checkpoint_path(run_id: str, checkpoint_id: str) -> CheckpointPath:
     """Read the REST form: a run id and `weights/NAME` or `sampler_weights/NAME`."""
     kind_text, _, name = checkpoint_id.partition("/")
-    kind = next((k for k in _KINDS if k == kind_text), None)
+    kind = _KINDS.get(kind_text)
     if kind is None:
         raise RequestError(
             f"checkpoint kind {kind_text!r} is not served here; expected one of {', '.join(_KINDS)}"

@@ -21,8 +21,8 @@ from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
 from tinker_engine.runtime.queue import ComputeQueue, Job
 from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
-from tinker_engine.runtime.sampling import Samplers
-from tinker_engine.runtime.training import TrainingRuns
+from tinker_engine.runtime.sampling_sessions import Samplers
+from tinker_engine.runtime.training_requests import TrainingRuns
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.database import Database
 from tinker_engine.storage.store import Store
@@ -68,7 +68,7 @@ class Engine:
 
     @staticmethod
     def open(config: EngineConfig) -> Engine:
-        """Load the base model and start an engine; raises ModelLoadError or ServerUnavailableError."""
+        """Load the base model and start; raises ModelLoadError or ServerUnavailableError."""
         try:
             config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

@@ -15,7 +15,7 @@ from tinker_engine.protocol.requests import (
     SampleBody,
 )
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.runtime.sampling import Sampler
+from tinker_engine.runtime.sampling_sessions import Sampler
 from tinker_engine.server.answers import JsonResponse, parse, payload_digest
 
 

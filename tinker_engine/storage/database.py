@@ -6,7 +6,7 @@ third of the start-up time of an embedded engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,13 @@ class Database:
         self._engine = _open(url)
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
+    def read(self) -> Generator[Session]:
         """A transaction that only reads."""
         with Session(self._engine) as session:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self) -> Generator[Session]:
         """A transaction that is committed at the end of the block.
 
         On SQLite it takes the write lock at once: a lock that is upgraded from reading to writing

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from alembic import context
 
 from tinker_engine.storage.tables import Base
 
 connection: Any = context.config.attributes.get("connection")
-context.configure(
-    connection=cast(Any, connection), target_metadata=Base.metadata, render_as_batch=True
-)
+context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()
