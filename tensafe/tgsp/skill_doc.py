@@ -146,6 +146,8 @@ def _front_matter(facts: SkillFacts) -> str:
     if not description:
         raise DataError("the skill needs a description: say in a sentence what the adapter does")
     score = f"Measured qa_verify score {facts.evaluation.score:.3f} on held-out items."
+    # The reference parser ends the front matter at the first "---", wherever it stands.
+    description = re.sub(r"-{3,}", "--", description)
     room = MAX_DESCRIPTION - len(score) - 1
     # A JSON string is a YAML double-quoted scalar, so no text can end the field early.
     text = json.dumps(f"{description[:room]} {score}", ensure_ascii=False)
