@@ -6,6 +6,8 @@ settings and data; every file in it is written atomically; no training text reac
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +29,7 @@ from tinker_engine.recipes.sft import SftResult, run_sft
 from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 if TYPE_CHECKING:
-    from tinker_engine.connect import EngineConnection
-
+    from tinker_engine.connect import Connection
     from tinker_engine.recipes.chat_format import ChatFormat
 
 MINIMUM_TRAIN = 20
@@ -77,8 +78,14 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         DataError: nothing in the data can be learned from.
         TensafeError, EngineError: a step failed; what is done so far stays in the run folder.
     """
-    from tinker_engine.connect import load_tokenizer, open_engine
-
+    from tinker_engine.connect import (
+        base_info,
+        download_adapter,
+        load_tokenizer,
+        open_engine,
+        require_privacy,
+        run_privacy,
+    )
     from tinker_engine.recipes.chat_format import ChatFormat
 
     folder = config.run_folder
@@ -89,14 +96,15 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
     dataset = _curate(config, folder, view)
     view.stage("Starting the engine")
     with open_engine(config.engine, base_model=config.base_model) as engine:
-        base = engine.base_info()
+        base = base_info(engine)
         view.note(f"base model {base.name} ({base.architecture}), digest {base.digest[:16]}")
         if config.dp:
-            engine.require_privacy()
+            require_privacy(engine)
         chat = ChatFormat(load_tokenizer(engine))
         training = _train(config, folder, dataset, engine, base, chat, view)
-        adapter_dir = engine.download_adapter(training.checkpoint, folder / "adapter")
-        privacy = engine.run_privacy(training.run_id) if config.dp else None
+        shutil.rmtree(folder / "adapter", ignore_errors=True)
+        adapter_dir = download_adapter(engine, training.checkpoint, folder / "adapter")
+        privacy = run_privacy(engine, training.run_id) if config.dp else None
         evaluation, screening = _judge(
             config, folder, dataset, engine, base, chat, training, adapter_dir, privacy, view
         )
@@ -121,8 +129,6 @@ def _claim(folder: Path, config: TrainConfig) -> None:
     settings = config.model_dump(mode="json", exclude={"out"})
     settings["data"] = str(config.data.resolve())
     if path.exists():
-        import json
-
         if json.loads(path.read_text(encoding="utf-8")) != settings:
             raise UsageError(
                 f"{folder} holds a run with other settings; give the same settings to resume it, "
@@ -169,7 +175,7 @@ def _train(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
-    engine: EngineConnection,
+    engine: Connection,
     base: BaseInfo,
     chat: ChatFormat,
     view: View,
@@ -197,7 +203,7 @@ def _judge(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
-    engine: EngineConnection,
+    engine: Connection,
     base: BaseInfo,
     chat: ChatFormat,
     training: SftResult,
@@ -209,9 +215,11 @@ def _judge(
 
     service = engine.service_client
     adapter_model = ChatModel(
-        service.create_sampling_client(model_path=training.checkpoint), chat, "adapter"
+        service.create_sampling_client(model_path=training.checkpoint).result(), chat, "adapter"
     )
-    base_model = ChatModel(service.create_sampling_client(base_model=base.name), chat, base.name)
+    base_model = ChatModel(
+        service.create_sampling_client(base_model=base.name).result(), chat, base.name
+    )
     view.stage("Testing on the held-out examples (qa_verify)")
     evaluation = qa_verify(
         adapter_model,

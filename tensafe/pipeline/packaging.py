@@ -132,7 +132,7 @@ def _metadata(
         screening=ScreeningInfo(
             layers=tuple(layer.name for layer in screening.layers),
             passed=screening.passed,
-            timestamp=screening.timestamp,
+            timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
             report_digest=screening.digest,
         ),
         provenance=Provenance(

@@ -211,7 +211,7 @@ class _Run:
             rank=self.config.rank,
             seed=self.config.seed,
             user_metadata=self._metadata(),
-        )
+        ).result()
         state = SftState.new(self.config, self.plan, self.record_set, client.model_id)
         return client, self._save(client, state)
 
