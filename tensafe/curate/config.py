@@ -29,9 +29,9 @@ class CurationConfig(BaseModel):
     context_column: Annotated[
         str | None, Field(description="Column with the passage that the question is about.")
     ] = None
-    system_column: Annotated[
-        str | None, Field(description="Column with the system message.")
-    ] = None
+    system_column: Annotated[str | None, Field(description="Column with the system message.")] = (
+        None
+    )
     include_prose: Annotated[
         bool, Field(description="Use running text without questions as plain text examples.")
     ] = True
@@ -49,7 +49,7 @@ class CurationConfig(BaseModel):
             description="Jaccard similarity of character n-grams from which on two texts count "
             "as near-duplicates and stay on one side of the split.",
         ),
-    ] = 0.8
+    ] = 0.75
     contradictions: Annotated[
         Literal["majority", "keep", "drop"],
         Field(

@@ -13,6 +13,7 @@ from tensafe.curate.near import Clusters, join_near
 from tensafe.curate.similarity_text import comparison_texts, exchange_texts
 from tensafe.curate.split import split_clusters
 from tensafe.curate.text import clean
+from tensafe.data.encoding import repair_mojibake
 from tensafe.data.extraction import extract
 from tensafe.data.files import FileWalk, find_files
 from tensafe.data.layouts import Skipped
@@ -24,11 +25,11 @@ from tensafe.errors import NothingToTrainError, UsageError
 class _Reading:
     """What reading the files gave."""
 
-    examples: list[Example] = field(default_factory=lambda: [])
-    unreadable: list[Unreadable] = field(default_factory=lambda: [])
+    examples: list[Example] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=lambda: Counter())
-    mappings: dict[str, str] = field(default_factory=lambda: {})
-    columns: dict[str, tuple[str, ...]] = field(default_factory=lambda: {})
+    mappings: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     repaired: int = 0
     files: int = 0
 
@@ -83,9 +84,11 @@ def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
 def _take(reading: _Reading, example: Example, settings: CurationConfig) -> None:
     cleaned: list[Message] = []
     for turn in example.messages:
-        text = clean(turn["content"], repair=settings.repair_encoding)
-        if settings.repair_encoding and text != clean(turn["content"], repair=False):
+        text = turn["content"]
+        if settings.repair_encoding and (repaired := repair_mojibake(text)) != text:
+            text = repaired
             reading.repaired += 1
+        text = clean(text)
         cleaned.append({"role": turn["role"], "content": text})
     if not cleaned[-1]["content"]:
         reading.dropped["no answer after cleaning"] += 1

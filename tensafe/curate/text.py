@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tensafe.data.encoding import repair_mojibake
-
 # Control characters but tab and newline, the byte order mark, and lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -23,10 +21,8 @@ _EDGE_PUNCTUATION = re.compile(r"(?:(?<=\s)|^)[\"'“”‘’«»(¿¡]+|[.,;:!
 _SPACE = re.compile(r"\s+")
 
 
-def clean(text: str, *, repair: bool = True) -> str:
+def clean(text: str) -> str:
     """The text in NFC, trimmed, with plain line breaks and without control characters."""
-    if repair:
-        text = repair_mojibake(text)
     text = _LINE_BREAKS.sub("\n", text)
     text = _SURROGATE.sub("\ufffd", text)
     text = _CONTROL.sub("", text)

@@ -123,6 +123,8 @@ def _profile(name: str, cells: Sequence[object]) -> ColumnProfile:
     if any(isinstance(cell, (list, dict)) for cell in cells):
         return ColumnProfile(name, "nested", len(cells), 0, 0.0, 0.0, 0.0)
     texts = [text for cell in cells if (text := cell_text(cell))]
+    if texts and all(isinstance(cell, bool) or cell is None for cell in cells):
+        return ColumnProfile(name, "number", len(texts), len(set(texts)), 1.0, 4.0, 0.0)
     if not texts:
         return ColumnProfile(name, "empty", 0, 0, 0.0, 0.0, 0.0)
     count = len(texts)
@@ -227,7 +229,9 @@ def _find_questions(profiles: Mapping[str, ColumnProfile], taken: set[str]) -> t
     return (usable[surest],)
 
 
-def _questions_by_content(profiles: Mapping[str, ColumnProfile], taken: set[str]) -> tuple[str, ...]:
+def _questions_by_content(
+    profiles: Mapping[str, ColumnProfile], taken: set[str]
+) -> tuple[str, ...]:
     """The first column that reads like sentences and hardly repeats."""
     for name, profile in profiles.items():
         wordy = profile.kind == "text" and profile.mean_words >= 3

@@ -270,7 +270,7 @@ def _is_array_over_lines(path: Path, encoding: TextEncoding) -> bool:
 
 def _why(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
+        return f"{error.msg} (column {error.colno})"
     return str(error) or type(error).__name__
 
 

@@ -34,7 +34,9 @@ def open_parquet(path: Path, name: str) -> OpenedSource:
 
 
 def _items(path: Path, name: str, schema: dict[str, Any]) -> Iterator[Item]:
-    bad = _unreadable_columns(path, name, schema)
+    bad = {column: _is_map(name, column) for column, dtype in schema.items() if _has_map(dtype)}
+    readable = {column: dtype for column, dtype in schema.items() if column not in bad}
+    bad |= _unreadable_columns(path, name, readable)
     yield from bad.values()
     usable = [column for column in schema if column not in bad]
     if not usable:
@@ -44,11 +46,12 @@ def _items(path: Path, name: str, schema: dict[str, Any]) -> Iterator[Item]:
             )
         return
     if not any(_may_hold_text(schema[column]) for column in usable):
-        kinds = sorted({str(schema[column]).split("(")[0] for column in usable})
+        kinds = ", ".join(sorted({str(schema[column]).split("(")[0] for column in usable}))
+        what = "only column is" if len(usable) == 1 else f"{len(usable)} readable columns are"
         yield Unreadable(
             name,
             "",
-            f"no text: its {len(usable)} readable columns are {', '.join(kinds)}",
+            f"no text: its {what} {kinds}",
             "leave it out, or add columns with text",
         )
         return
@@ -73,7 +76,7 @@ def _unreadable_columns(path: Path, name: str, schema: dict[str, Any]) -> dict[s
     import polars as pl
 
     try:
-        pl.scan_parquet(path).head(1).collect()
+        pl.scan_parquet(path).select(list(schema)).head(1).collect()
     except _polars_errors():
         pass
     else:
@@ -98,6 +101,20 @@ def _rows(path: Path, columns: list[str]) -> Iterator[dict[str, object]]:
     frame: Any = pl.scan_parquet(path).select(columns)
     for batch in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
         yield from batch.iter_rows(named=True)
+
+
+def _has_map(dtype: Any) -> bool:
+    return "Map(" in str(dtype)
+
+
+def _is_map(name: str, column: str) -> Unreadable:
+    """Maps are never opened: they hold no question, and small files hide gigabytes in them."""
+    return Unreadable(
+        name,
+        f"column {column!r}",
+        "a map from keys to values, not read",
+        "turn its keys into columns if it holds text; the other columns are used",
+    )
 
 
 def _may_hold_text(dtype: Any) -> bool:

@@ -17,13 +17,16 @@ from tensafe.data.records import Example, Message
 
 _PREFIX = r"^\s*(?:[-*+>•]\s+|\d{1,3}[.)]\s+|#{1,6}\s+)?"
 _QUESTION = re.compile(
-    _PREFIX + r"(?:\*\*|__)?\s*(?:Q|Question|QUESTION|Frage)\s*\d{0,3}\s*[:.)]\s*(?:\*\*|__)?\s*(\S.*)$"
+    _PREFIX
+    + r"(?:\*\*|__)?\s*(?:Q|Question|QUESTION|Frage)\s*\d{0,3}\s*[:.)]\s*(?:\*\*|__)?\s*(\S.*)$"
 )
 _ANSWER = re.compile(
     _PREFIX + r"(?:\*\*|__)?\s*(?:A|Answer|ANSWER|Antwort)\s*\d{0,3}\s*[:.)]\s*(?:\*\*|__)?\s*(.*)$"
 )
 _BOLD = re.compile(_PREFIX + r"(?:\*\*|__)\s*([^*_]\S?.*?\?)\s*(?:\*\*|__)\s*(.*)$")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])[\"”’)]?\s+")
+# A question that stands alone with a list of choices under it is an exercise, not an answer.
+_CHOICES = re.compile(r"^\s*(?:1|a|A)\s*[.)]\s")
 _MAX_QUESTION_CHARS = 300
 _MAX_ANSWER_CHARS = 4000
 _MIN_PASSAGE_CHARS = 80
@@ -40,7 +43,8 @@ class _Open:
     place: str
     style: Style
     level: int
-    answer: list[str] = field(default_factory=lambda: [])
+    section: str
+    answer: list[str] = field(default_factory=list)
     answering: bool = False
 
     @property
@@ -94,23 +98,29 @@ def _blocks(paragraph: Paragraph) -> Iterator[Paragraph]:
 def _opening(block: Paragraph) -> _Open | None:
     first, _, rest = block.text.partition("\n")
     if marked := _QUESTION.match(first):
-        question = [_unbold(marked.group(1)), *rest.split("\n")] if rest else [_unbold(marked.group(1))]
+        question = (
+            [_unbold(marked.group(1)), *rest.split("\n")] if rest else [_unbold(marked.group(1))]
+        )
         inline = re.split(r"\s+(?:A|Answer)\s*:\s+", " ".join(question), maxsplit=1)
         if len(inline) == 2:
-            return _Open([inline[0]], block.place, "marked", 9, [inline[1]], answering=True)
-        return _Open(question, block.place, "marked", block.level or 9)
+            return _Open(
+                [inline[0]], block.place, "marked", 9, block.section, [inline[1]], answering=True
+            )
+        return _Open(question, block.place, "marked", block.level or 9, block.section)
     if bold := _BOLD.match(first):
         answer = "\n".join(part for part in (bold.group(2), rest) if part.strip())
         answering = [answer] if answer else []
-        return _Open([bold.group(1)], block.place, "bold", 9, answering, bool(answer))
+        return _Open(
+            [bold.group(1)], block.place, "bold", 9, block.section, answering, bool(answer)
+        )
     if len(block.text) > _MAX_QUESTION_CHARS or not block.text.rstrip("*_ ").endswith("?"):
         return None
     if block.level:
-        return _Open([block.text], block.place, "heading", block.level)
-    if block.text.count("\n") <= 2 and re.match(r"^[^\w]*[A-ZÀ-ÞА-Я\d]", block.text):
+        return _Open([block.text], block.place, "heading", block.level, block.section)
+    if "\n" not in unwrap(block.text) and re.match(r"^[^\w]*[A-ZÀ-ÞА-Я\d]", block.text):
         sentences = [part for part in _SENTENCE.split(block.text) if part.strip()]
         if len(sentences) == 1:
-            return _Open([block.text], block.place, "alone", 9)
+            return _Open([block.text], block.place, "alone", 9, block.section)
     return None
 
 
@@ -145,11 +155,13 @@ def _question_ended(waiting: _Open) -> bool:
 def _close(waiting: _Open) -> Iterator[Pair | Paragraph]:
     question = unwrap(_unbold("\n".join(waiting.question)))
     answer = "\n\n".join(unwrap(part) for part in waiting.answer if part.strip())
-    if answer and len(answer) >= 2:
+    if answer and not (waiting.style == "alone" and _CHOICES.match(answer)):
         yield Pair(question, _unbold_start(answer), waiting.place)
     else:
         level = waiting.level if waiting.style == "heading" else 0
-        yield Paragraph("\n".join(waiting.question), waiting.place, level)
+        yield Paragraph("\n".join(waiting.question), waiting.place, level, waiting.section)
+        if answer:
+            yield Paragraph(answer, waiting.place, 0, waiting.section)
 
 
 def _unbold(text: str) -> str:
@@ -172,9 +184,7 @@ def unwrap(text: str) -> str:
     return "\n".join(lines)
 
 
-def cut_passages(
-    items: Iterator[Paragraph], source: str, passage_chars: int
-) -> Iterator[Example]:
+def cut_passages(items: Iterator[Paragraph], source: str, passage_chars: int) -> Iterator[Example]:
     """Prose as `text` examples of about `passage_chars`, cut between paragraphs.
 
     A passage never crosses a heading or a page; up to eight passages in a row form a group.
@@ -186,7 +196,9 @@ def cut_passages(
         for part in _sized(unwrap(item.text), passage_chars):
             full = held and sum(len(text) for text in held) + len(part) > passage_chars
             if held and (full or starts_section):
-                if example := _passage(held, source, place, f"{number}.{cut // _PASSAGES_PER_GROUP}"):
+                if example := _passage(
+                    held, source, place, f"{number}.{cut // _PASSAGES_PER_GROUP}"
+                ):
                     yield example
                     cut += 1
                 held = []
@@ -195,7 +207,9 @@ def cut_passages(
             if not held:
                 place = item.place
             held.append(part)
-    if held and (example := _passage(held, source, place, f"{number}.{cut // _PASSAGES_PER_GROUP}")):
+    if held and (
+        example := _passage(held, source, place, f"{number}.{cut // _PASSAGES_PER_GROUP}")
+    ):
         yield example
 
 

@@ -130,7 +130,7 @@ def _starts_anew(previous: str, line: str, full: int) -> bool:
     if _MARKER.match(line):
         return True
     is_short = len(previous) < 0.8 * full
-    ends_sentence = previous[-1] in ".!?:;\"”’"
+    ends_sentence = previous[-1] in '.!?:;"”’'
     if previous.endswith("?") and len(previous) < 120 and is_short:
         return True
     return is_short and (ends_sentence or line[0].isupper())

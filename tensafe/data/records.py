@@ -74,9 +74,9 @@ class CurationReport:
 
     files_read: int
     bytes_read: int
-    kept_by_source: dict[str, int] = field(default_factory=lambda: {})
-    mappings: dict[str, str] = field(default_factory=lambda: {})
-    dropped: dict[str, int] = field(default_factory=lambda: {})
+    kept_by_source: dict[str, int] = field(default_factory=dict)
+    mappings: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
     unreadable: tuple[Unreadable, ...] = ()
     notes: tuple[str, ...] = ()
 

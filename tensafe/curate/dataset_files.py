@@ -1,0 +1,121 @@
+"""A `Dataset` as a folder: `train.jsonl` and `test.jsonl` in OpenAI's layout, and `card.json`.
+
+The card is written last and names the digests of both sides, so a folder that was not finished,
+or was changed afterwards, is refused when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from tensafe.data.records import CurationReport, Dataset, Example, ExampleKind, Message, Unreadable
+from tensafe.errors import DataError
+
+CARD_VERSION = 1
+_SIDES = ("train", "test")
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Writes the data set; each file appears whole or not at all."""
+    from tensafe.files import write_json, write_text
+
+    for side, examples in (("train", dataset.train), ("test", dataset.test)):
+        write_text(folder / f"{side}.jsonl", "".join(_line(example) for example in examples))
+    write_json(folder / "card.json", dataset_card(dataset))
+
+
+def dataset_card(dataset: Dataset) -> dict[str, Any]:
+    """What the data set is made of, in JSON; holds no text of the examples."""
+    return {
+        "version": CARD_VERSION,
+        "train": {"examples": len(dataset.train), "digest": dataset.train_digest},
+        "test": {"examples": len(dataset.test), "digest": dataset.test_digest},
+        "kinds": dict(Counter(example.kind for example in (*dataset.train, *dataset.test))),
+        "report": asdict(dataset.report),
+    }
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """The data set that `write_dataset` left in `folder`.
+
+    Raises:
+        DataError: a file is missing, is not what was written, or fails its digest.
+    """
+    card = _card(folder)
+    train, test = (_examples(folder / f"{side}.jsonl") for side in _SIDES)
+    dataset = Dataset(train, test, _report(folder, card))
+    found = (dataset.train_digest, dataset.test_digest)
+    for side, digest in zip(_SIDES, found, strict=True):
+        if digest != card.get(side, {}).get("digest"):
+            raise DataError(
+                f"{folder / side}.jsonl: its content is not what card.json says (digest "
+                f"{digest[:16]}); it was changed or only half written, so curate the data again"
+            )
+    return dataset
+
+
+def _line(example: Example) -> str:
+    record = {
+        "messages": example.messages,
+        "kind": example.kind,
+        "source": example.source,
+        "place": example.place,
+        "group": example.group,
+    }
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    try:
+        card = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error.strerror}; {folder} is not a finished data set, so curate it again"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); curate the data again") from error
+    if card.get("version") != CARD_VERSION:
+        raise DataError(
+            f"{path}: version {card.get('version')!r}, expected {CARD_VERSION}; "
+            "read it with the release that wrote it, or curate the data again"
+        )
+    return card
+
+
+def _report(folder: Path, card: dict[str, Any]) -> CurationReport:
+    fields = cast("dict[str, Any]", card.get("report", {}))
+    try:
+        return CurationReport(
+            **{
+                **fields,
+                "unreadable": tuple(Unreadable(**part) for part in fields.get("unreadable", ())),
+                "notes": tuple(fields.get("notes", ())),
+            }
+        )
+    except TypeError as error:
+        raise DataError(f"{folder / 'card.json'}: {error}; curate the data again") from error
+
+
+def _examples(path: Path) -> tuple[Example, ...]:
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            return tuple(_example(path, number, line) for number, line in enumerate(lines, 1))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; curate the data again") from error
+
+
+def _example(path: Path, number: int, line: str) -> Example:
+    try:
+        record = cast("dict[str, Any]", json.loads(line))
+        messages = tuple(
+            Message(role=turn["role"], content=turn["content"]) for turn in record["messages"]
+        )
+        kind = cast("ExampleKind", record["kind"])
+        return Example(messages, record["source"], record["place"], record["group"], kind)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: line {number}: {error}; curate the data again") from error
