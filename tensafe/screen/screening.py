@@ -1,0 +1,147 @@
+"""RVUv2: six layers over one adapter, each ending in a verdict.
+
+A layer that can't be built, asked or judged fails with its reason; none is ever skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from tensafe.data.records import Dataset
+from tensafe.errors import ScreeningError
+from tensafe.evaluate.model import AnsweringModel
+from tensafe.screen.adapter_weights import read_weights
+from tensafe.screen.allowlist import allowlist
+from tensafe.screen.asking import BehaviourLayer, Replies, ask
+from tensafe.screen.bias import BiasLayer
+from tensafe.screen.config import ScreenConfig
+from tensafe.screen.ip import IpLayer
+from tensafe.screen.ood import mahalanobis_ood
+from tensafe.screen.records import (
+    BEHAVIOUR_LAYERS,
+    WEIGHT_LAYERS,
+    LayerName,
+    LayerResult,
+    ScreenReport,
+    failed,
+)
+from tensafe.screen.reference import load_reference
+from tensafe.screen.spectrum import svd_analysis
+from tensafe.screen.suites import Suites, load_suites
+from tensafe.screen.tone import ToneSignal
+from tensafe.screen.toxicity import ToxicityLayer
+
+_log = logging.getLogger(__name__)
+
+
+def screen_adapter(
+    adapter: AnsweringModel,
+    base: AnsweringModel,
+    adapter_dir: Path,
+    dataset: Dataset | None,
+    config: ScreenConfig | None = None,
+    *,
+    signal: ToneSignal | None = None,
+) -> ScreenReport:
+    """Screen an adapter's behaviour against its base, and its weights against the population.
+
+    Args:
+        adapter: the model with the adapter.
+        base: the same base without it.
+        adapter_dir: PEFT folder with `adapter_config.json` and `adapter_model.safetensors`.
+        dataset: what it was trained on; None fails the IP layer unless the config declares that
+            no training data exists here.
+        config: limits; the defaults are those of a release.
+        signal: another judge of abuse in place of the built-in classifier.
+
+    Raises nothing for a bad adapter: what goes wrong in a layer is that layer's failure.
+    """
+    config = config or ScreenConfig()
+    behaviour, suites = _behaviour(adapter, base, dataset, config, signal)
+    weights, digest, reference_digest = screen_weights(adapter_dir, config)
+    return ScreenReport(
+        adapter_digest=digest,
+        train_digest=dataset.train_digest if dataset else "",
+        config=config.model_dump(mode="json"),
+        suites=suites,
+        reference_digest=reference_digest,
+        layers=(*behaviour, *weights),
+    )
+
+
+def screen_weights(adapter_dir: Path, config: ScreenConfig) -> tuple[list[LayerResult], str, str]:
+    """The three weight layers, the adapter's digest and the reference's ("" where unknown)."""
+    try:
+        weights = read_weights(adapter_dir)
+    except ScreeningError as error:
+        return [failed(name, str(error)) for name in WEIGHT_LAYERS], "", ""
+    results = [_guarded("allowlist", lambda: allowlist(weights, config))]
+    try:
+        reference, reference_digest = load_reference(config.weights.reference)
+    except ScreeningError as error:
+        results.extend(failed(name, str(error)) for name in WEIGHT_LAYERS[1:])
+        return results, weights.digest, ""
+    results.append(_guarded("svd_analysis", lambda: svd_analysis(weights, reference, config)))
+    results.append(_guarded("mahalanobis_ood", lambda: mahalanobis_ood(weights, reference, config)))
+    return results, weights.digest, reference_digest
+
+
+def _behaviour(
+    adapter: AnsweringModel,
+    base: AnsweringModel,
+    dataset: Dataset | None,
+    config: ScreenConfig,
+    signal: ToneSignal | None,
+) -> tuple[list[LayerResult], dict[str, str]]:
+    try:
+        suites = load_suites()
+    except ScreeningError as error:
+        return [failed(name, str(error)) for name in BEHAVIOUR_LAYERS], {}
+    results: dict[LayerName, LayerResult] = {}
+    layers: list[BehaviourLayer] = []
+    for name, build in _builders(suites, dataset, config, signal).items():
+        try:
+            layers.append(build())
+        except Exception as error:
+            results[name] = _failure(name, error)
+    try:
+        wanted = [layer.questions() for layer in layers]
+        mine = ask(adapter, wanted, max_tokens=config.generation_tokens)
+        theirs = ask(base, wanted, max_tokens=config.generation_tokens)
+    except Exception as error:
+        for layer in layers:
+            results[layer.name] = _failure(layer.name, error)
+        return [results[name] for name in BEHAVIOUR_LAYERS], suites.digests
+    for layer, own, before in zip(layers, mine, theirs, strict=True):
+        results[layer.name] = _judged(layer, own, before)
+    return [results[name] for name in BEHAVIOUR_LAYERS], suites.digests
+
+
+def _builders(
+    suites: Suites, dataset: Dataset | None, config: ScreenConfig, signal: ToneSignal | None
+) -> dict[LayerName, Callable[[], BehaviourLayer]]:
+    return {
+        "toxicity": lambda: ToxicityLayer(suites, dataset, config, signal),
+        "bias": lambda: BiasLayer(suites, config, signal),
+        "ip": lambda: IpLayer(suites, dataset, config),
+    }
+
+
+def _judged(layer: BehaviourLayer, adapter: Replies, base: Replies) -> LayerResult:
+    return _guarded(layer.name, lambda: layer.judge(adapter, base))
+
+
+def _guarded(name: LayerName, run: Callable[[], LayerResult]) -> LayerResult:
+    try:
+        return run()
+    except Exception as error:
+        return _failure(name, error)
+
+
+def _failure(name: LayerName, error: Exception) -> LayerResult:
+    """The edge where a layer's crash becomes its failure; the traceback goes to the log."""
+    if not isinstance(error, ScreeningError):
+        _log.error("screening layer %s could not be run", name, exc_info=error)
+    return failed(name, f"could not be run: {error or type(error).__name__}")
