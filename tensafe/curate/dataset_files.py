@@ -91,13 +91,15 @@ def _report(folder: Path, card: dict[str, Any]) -> CurationReport:
     fields = cast("dict[str, Any]", card.get("report", {}))
     try:
         return CurationReport(
-            **{
-                **fields,
-                "unreadable": tuple(Unreadable(**part) for part in fields.get("unreadable", ())),
-                "notes": tuple(fields.get("notes", ())),
-            }
+            files_read=fields["files_read"],
+            bytes_read=fields["bytes_read"],
+            kept_by_source=fields["kept_by_source"],
+            mappings=fields["mappings"],
+            dropped=fields["dropped"],
+            unreadable=tuple(Unreadable(**part) for part in fields["unreadable"]),
+            notes=tuple(fields["notes"]),
         )
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise DataError(f"{folder / 'card.json'}: {error}; curate the data again") from error
 
 

@@ -12,6 +12,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from tensafe.curate.text import plain
@@ -100,14 +101,17 @@ def join_near(
 def _similar_pairs(
     texts: Sequence[str], clusters: Clusters, members: Sequence[int], limit: float
 ) -> Iterator[tuple[int, int]]:
-    import rensa
+    rensa: Any = import_module("rensa")
+    index = rensa.RMinHashLSH(limit, _PERMUTATIONS, _BANDS)
 
-    index: Any = rensa.RMinHashLSH(limit, _PERMUTATIONS, _BANDS)
     # Sets of shingles are some fifty times the size of their text: only recent ones are kept.
-    recall = lru_cache(maxsize=_CHUNK)(lambda position: shingles(texts[position]))
+    @lru_cache(maxsize=_CHUNK)
+    def recall(position: int) -> frozenset[str]:
+        return shingles(texts[position])
+
     for start in range(0, len(texts), _CHUNK):
         chunk = [shingles(text) for text in texts[start : start + _CHUNK]]
-        sketches: Any = rensa.RMinHash.from_token_sets(
+        sketches = rensa.RMinHash.from_token_sets(
             [list(grams) for grams in chunk], _PERMUTATIONS, _SEED
         )
         for offset, (grams, sketch) in enumerate(zip(chunk, sketches, strict=True)):

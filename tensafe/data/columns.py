@@ -20,7 +20,7 @@ QUESTION_NAMES = (
     "question", "instruction", "prompt", "query", "problem", "user message", "customer message",
     "user", "human", "ask", "q", "utterance", "message", "text", "sentence", "goal", "input",
     "request", "inquiry", "complaint", "issue", "description", "body", "content", "review",
-    "tweet", "post", "comment", "document", "article", "subject", "title", "term", "front", "source",
+    "tweet", "post", "comment", "document", "article", "subject", "title", "term", "front",
 )  # fmt: skip
 ANSWER_NAMES = (
     "answer", "response", "completion", "output", "reply", "agent reply", "agent response",

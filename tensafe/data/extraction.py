@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tensafe.data.columns import ColumnChoice, ColumnMapping, cell_text, infer_mapping
@@ -172,14 +172,11 @@ def _mapping_words(
     return "; ".join(words)
 
 
-def _prose_column(rows: list[dict[str, object]] | list[object]) -> str | None:
+def _prose_column(rows: Sequence[Mapping[str, object]]) -> str | None:
     """The one column of long text in a table that has no answers."""
     candidates: Counter[str] = Counter()
     for row in rows:
-        if isinstance(row, dict):
-            for name, cell in row.items():  # type: ignore[reportUnknownVariableType]
-                if len(cell_text(cell)) >= _PROSE_CHARS:
-                    candidates[str(name)] += 1
+        candidates.update(name for name in row if len(cell_text(row[name])) >= _PROSE_CHARS)
     often = [name for name, count in candidates.items() if count > 0.5 * len(rows)]
     return often[0] if len(often) == 1 else None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tensafe.data.items import Paragraph
 from tensafe.data.plain_text import is_title
@@ -32,7 +33,7 @@ _MAX_ANSWER_CHARS = 4000
 _MIN_PASSAGE_CHARS = 80
 _PASSAGES_PER_GROUP = 8
 
-Style = str
+Style = Literal["marked", "bold", "heading", "alone"]
 
 
 @dataclass
@@ -190,35 +191,29 @@ def cut_passages(items: Iterator[Paragraph], source: str, passage_chars: int) ->
     A passage never crosses a heading or a page; up to eight passages in a row form a group.
     """
     held: list[str] = []
-    place, section, number, cut = "", "", 0, 0
+    place, page, section, cut = "", "", 0, 0
     for item in items:
-        starts_section = item.level > 0 or item.section != section
+        starts_section = item.level > 0 or item.section != page
         for part in _sized(unwrap(item.text), passage_chars):
-            full = held and sum(len(text) for text in held) + len(part) > passage_chars
-            if held and (full or starts_section):
-                if example := _passage(
-                    held, source, place, f"{number}.{cut // _PASSAGES_PER_GROUP}"
-                ):
-                    yield example
-                    cut += 1
-                held = []
+            is_full = sum(len(text) for text in held) + len(part) > passage_chars
+            if held and (is_full or starts_section):
+                yield from _passage(held, source, place, section, cut)
+                held, cut = [], cut + 1
             if starts_section:
-                number, cut, section, starts_section = number + 1, 0, item.section, False
+                section, cut, page, starts_section = section + 1, 0, item.section, False
             if not held:
                 place = item.place
             held.append(part)
-    if held and (
-        example := _passage(held, source, place, f"{number}.{cut // _PASSAGES_PER_GROUP}")
-    ):
-        yield example
+    if held:
+        yield from _passage(held, source, place, section, cut)
 
 
-def _passage(held: list[str], source: str, place: str, group: str) -> Example | None:
+def _passage(held: list[str], source: str, place: str, section: int, cut: int) -> Iterator[Example]:
     text = "\n\n".join(held).strip()
-    if len(text) < _MIN_PASSAGE_CHARS:
-        return None
-    turn: Message = {"role": "assistant", "content": text}
-    return Example((turn,), source, place, f"{source}#section {group}", "text")
+    if len(text) >= _MIN_PASSAGE_CHARS:
+        turn: Message = {"role": "assistant", "content": text}
+        group = f"{source}#section {section}.{cut // _PASSAGES_PER_GROUP}"
+        yield Example((turn,), source, place, group, "text")
 
 
 def _sized(text: str, passage_chars: int) -> Iterator[str]:
@@ -229,8 +224,9 @@ def _sized(text: str, passage_chars: int) -> Iterator[str]:
     held = ""
     for sentence in _SENTENCE.split(text):
         while len(sentence) > 1.5 * passage_chars:
-            yield from ([held] if held else [])
-            held, sentence = "", sentence
+            if held:
+                yield held
+                held = ""
             yield sentence[:passage_chars]
             sentence = sentence[passage_chars:]
         if held and len(held) + len(sentence) > passage_chars:

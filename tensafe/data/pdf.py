@@ -77,10 +77,11 @@ def _items(document: Any, name: str) -> Iterator[Item]:
             held = []
     document.close()
     if visible < _NEARLY_EMPTY_CHARS:
+        on = "1 page" if pages == 1 else f"{pages} pages"
         yield Unreadable(
             name,
             "",
-            f"nearly empty: {visible} characters of text on {pages} page{'' if pages == 1 else 's'}",
+            f"nearly empty: {visible} characters of text on {on}",
             "if the pages are scans, run OCR on them first; if not, export the PDF again",
         )
     elif empty_pages:
