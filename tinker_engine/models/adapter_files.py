@@ -135,12 +135,16 @@ def _parse_config(raw: dict[str, Any], path: Path) -> AdapterConfig:
     ]
     if raw.get("peft_type") != "LORA" or unsupported or raw.get("bias", "none") != "none":
         found = ", ".join(unsupported) or f"{raw.get('peft_type')}/bias {raw.get('bias')}"
-        raise CheckpointError(f"{path}: expected a plain LoRA adapter without biases; found {found}")
+        raise CheckpointError(
+            f"{path}: expected a plain LoRA adapter without biases; found {found}"
+        )
     try:
         rank, alpha = int(raw["r"]), float(raw["lora_alpha"])
         targets = tuple(str(t) for t in raw["target_modules"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: r, lora_alpha or target_modules is unusable: {error}") from error
+        raise CheckpointError(
+            f"{path}: r, lora_alpha or target_modules is unusable: {error}"
+        ) from error
     if raw.get("use_rslora"):
         # rsLoRA scales by alpha / sqrt(rank); as plain LoRA that is another alpha.
         alpha *= rank**0.5
@@ -159,7 +163,9 @@ def _pair_factors(
         b = tensors.get(f"{PREFIX}{module}.lora_B.weight")
         a = tensors[key].to(torch.float32)
         if b is None or a.dim() != 2 or b.dim() != 2 or a.shape[0] != config.rank:
-            raise CheckpointError(f"{path}: factors of {module} are missing or not of rank {config.rank}")
+            raise CheckpointError(
+                f"{path}: factors of {module} are missing or not of rank {config.rank}"
+            )
         factors[module] = (a, b.to(torch.float32))
     if len(factors) * 2 != len(tensors):
         raise CheckpointError(f"{path}: holds tensors that are not LoRA pairs")

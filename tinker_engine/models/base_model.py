@@ -110,7 +110,9 @@ def load_base(name: str) -> LoadedBase:
         )
         tokenizer = cast(Any, AutoTokenizer.from_pretrained(folder, local_files_only=True))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelLoadError(f"base model {name!r} can't be loaded from {folder}: {error}") from error
+        raise ModelLoadError(
+            f"base model {name!r} can't be loaded from {folder}: {error}"
+        ) from error
     return freeze_base(name, str(folder), model, tokenizer, config)
 
 

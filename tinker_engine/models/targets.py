@@ -82,7 +82,9 @@ def _block_linears(model: nn.Module, *, attention: bool) -> list[str]:
     """Linear modules inside decoder blocks that sit in the attention part, or outside of it."""
     names: list[str] = []
     attention_roots = [
-        name for name, module in model.named_modules() if "attention" in type(module).__name__.lower()
+        name
+        for name, module in model.named_modules()
+        if "attention" in type(module).__name__.lower()
     ]
     head = _output_head(model)
     for name, module in linear_modules(model).items():

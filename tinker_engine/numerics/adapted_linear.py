@@ -1,104 +1,173 @@
-"""Putting a LoRA adapter on a base model's own linear modules, without copies of the model.
+"""Linear maps of a frozen base with LoRA adapters on them.
 
-A module's `forward` is replaced once. During `slot.use(...)` it applies the bound adapter and, in a
-training pass, hands its input and upstream gradient to a sink; outside it is the plain module. No
-parameter gets a `.grad`: frozen weights cost no gradient work.
+One `AdaptedLinear` may hold several modules that read the same input (q, k, v), laid side by side,
+so that they cost one matrix product. Weights get no gradient: a backward pass computes the
+gradient at the input and hands what LoRA needs to a sink.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
+from torch import Tensor
 
-from tinker_engine.numerics.gradients import GradientSink
-from tinker_engine.numerics.lora import BoundLora, FrozenLinear
-
-
-def frozen_linear(module: nn.Module) -> FrozenLinear:
-    """Weight as (out, in), whichever way round the module stores it, and bias."""
-    weight = cast(Tensor, module.weight)
-    bias = cast("Tensor | None", getattr(module, "bias", None))
-    return FrozenLinear(weight.t() if isinstance(module, Conv1D) else weight, bias)
+from tinker_engine.numerics.gradients import Flow, GradientSink
+from tinker_engine.numerics.lora import LoraFactors
+from tinker_engine.numerics.packing import Group
 
 
-class AdapterSlot:
-    """Which adapter the installed modules apply at this moment, and where gradients go."""
+@dataclass(frozen=True)
+class FrozenLinear:
+    """Base modules side by side: weight (out, in), bias (out,) or None, one slice of out each."""
 
-    def __init__(self) -> None:
-        self.active: Mapping[str, BoundLora] = {}
-        self.sink: GradientSink | None = None
-        # An input that wants a gradient makes autograd run the backward of every adapted module.
-        self.anchor = torch.zeros((), requires_grad=True)
-        self._installed: dict[str, nn.Module] = {}
+    names: tuple[str, ...]
+    outputs: tuple[slice, ...]
+    weight: Tensor
+    bias: Tensor | None
 
-    @contextmanager
-    def use(self, active: Mapping[str, BoundLora], sink: GradientSink | None = None) -> Iterator[None]:
-        """Apply `active` to the modules it names; the rest of the model stays plain."""
-        previous = (self.active, self.sink)
-        self.active, self.sink = active, sink
-        try:
-            yield
-        finally:
-            self.active, self.sink = previous
-
-    def install(self, name: str, module: nn.Module) -> None:
-        """Make a module consult this slot. Installing it twice does nothing."""
-        if name in self._installed:
-            return
-        self._installed[name] = module
-        plain = cast(Any, module.forward)
-
-        def forward(x: Tensor) -> Tensor:
-            lora = self.active.get(name)
-            return cast(Tensor, plain(x)) if lora is None else self._apply(name, lora, x)
-
-        module.forward = forward
-
-    def _apply(self, name: str, lora: BoundLora, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1]).to(lora.weight.dtype)
-        if self.sink is None:
-            y = adapted_rows(rows, lora)
-        else:
-            y = cast(Tensor, _AdaptedLinear.apply(rows, self.anchor, name, lora, self.sink))
-        return y.to(x.dtype).view(*x.shape[:-1], y.shape[-1])
+    @staticmethod
+    def single(name: str, weight: Tensor, bias: Tensor | None) -> FrozenLinear:
+        """One module by itself."""
+        return FrozenLinear((name,), (slice(0, int(weight.shape[0])),), weight, bias)
 
 
-def adapted_rows(x: Tensor, lora: BoundLora) -> Tensor:
-    """(rows, in) -> (rows, out) with the adapter."""
-    y = F.linear(x, lora.weight, lora.bias)
-    if lora.is_merged:
+@dataclass(frozen=True)
+class AdaptedPart:
+    """One adapted module within an AdaptedLinear: its outputs, and its columns of `u`."""
+
+    name: str
+    outputs: slice
+    columns: slice
+    factors: LoraFactors
+
+
+@dataclass(frozen=True)
+class AdaptedLinear:
+    """weight (out, in), with scale * B A added when `is_merged`; `a` (sum of ranks, in)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    parts: tuple[AdaptedPart, ...]
+    a: Tensor | None
+    is_merged: bool
+
+
+def adapt(
+    linear: FrozenLinear,
+    factors: Mapping[str, LoraFactors],
+    *,
+    dtype: torch.dtype,
+    merge: bool,
+) -> AdaptedLinear:
+    """Put the adapters that `factors` has for these modules on them.
+
+    With `merge`, base + scale * B A is computed in fp32 and rounded to `dtype`: one matrix product
+    per use instead of three, paid once per optimizer step.
+    """
+    parts: list[AdaptedPart] = []
+    column = 0
+    present = [n for n in linear.names if n in factors]
+    weight = linear.weight
+    with torch.no_grad():
+        if merge and present:
+            weight = weight.float().clone(memory_format=torch.contiguous_format)
+        for name, outputs in zip(linear.names, linear.outputs, strict=True):
+            if name not in factors:
+                continue
+            lora = factors[name]
+            if merge:
+                weight[outputs].addmm_(lora.bt.t().float(), lora.a.float(), alpha=lora.scale)
+            rank = int(lora.a.shape[0])
+            parts.append(AdaptedPart(name, outputs, slice(column, column + rank), lora.to(dtype)))
+            column += rank
+        a = torch.cat([part.factors.a for part in parts]) if parts else None
+    bias = linear.bias.to(dtype) if linear.bias is not None else None
+    return AdaptedLinear(weight.to(dtype), bias, tuple(parts), a, merge and bool(present))
+
+
+def apply_linear(
+    x: Tensor, linear: AdaptedLinear, sink: GradientSink | None, anchor: Tensor
+) -> Tensor:
+    """(rows, in) -> (rows, out), in the weight's dtype.
+
+    With a sink, the backward pass feeds it. `anchor` is any tensor that wants a gradient: it makes
+    autograd visit adapted modules whose input wants none.
+    """
+    if not torch.is_grad_enabled():
+        return forward_rows(x, linear)
+    if sink is None or not linear.parts:
+        return cast(Tensor, _Frozen.apply(x, linear))
+    return cast(Tensor, _Adapted.apply(x, anchor, linear, sink))
+
+
+def forward_rows(x: Tensor, linear: AdaptedLinear) -> Tensor:
+    """(rows, in) -> (rows, out) with the adapters, without autograd."""
+    y = F.linear(x, linear.weight, linear.bias)
+    if linear.is_merged or linear.a is None:
         return y
-    return torch.addmm(y, torch.mm(x, lora.a.t()), lora.bt, alpha=lora.scale)
+    u = torch.mm(x, linear.a.t())  # (rows, sum of ranks)
+    for part in linear.parts:
+        y[:, part.outputs].addmm_(u[:, part.columns], part.factors.bt, alpha=part.factors.scale)
+    return y
 
 
-def adapted_input_gradient(grad: Tensor, lora: BoundLora) -> Tensor:
+def input_gradient(grad: Tensor, linear: AdaptedLinear) -> Tensor:
     """Gradient at the input (rows, in) for an upstream gradient (rows, out)."""
-    dx = torch.mm(grad, lora.weight)
-    if lora.is_merged:
+    dx = torch.mm(grad, linear.weight)
+    if linear.is_merged:
         return dx
-    return torch.addmm(dx, torch.mm(grad, lora.bt.t()), lora.a, alpha=lora.scale)
+    for part in linear.parts:
+        v = torch.mm(grad[:, part.outputs], part.factors.bt.t())
+        dx.addmm_(v, part.factors.a, alpha=part.factors.scale)
+    return dx
 
 
-class _AdaptedLinear(torch.autograd.Function):
+def feed(
+    sink: GradientSink,
+    linear: AdaptedLinear,
+    x: Tensor,
+    grad: Tensor,
+    groups: Sequence[Group] | None = None,
+) -> None:
+    """Hand each part's input and upstream gradient to the sink."""
+    if linear.a is None:
+        return
+    u = torch.mm(x, linear.a.t())
+    for part in linear.parts:
+        flow = Flow(part.name, part.factors, x, u[:, part.columns], grad[:, part.outputs], groups)
+        sink.add(flow)
+
+
+class _Adapted(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, anchor: Tensor, name: str, lora: BoundLora, sink: GradientSink
+        ctx: Any, x: Tensor, anchor: Tensor, linear: AdaptedLinear, sink: GradientSink
     ) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.adapter = (name, lora, sink)
-        return adapted_rows(x, lora)
+        ctx.linear, ctx.sink = linear, sink
+        return forward_rows(x, linear)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (x,) = ctx.saved_tensors
-        name, lora, sink = ctx.adapter
         grad = cast(Tensor, grads[0]).contiguous()
-        sink.add(name, lora, x, grad, None)
-        dx = adapted_input_gradient(grad, lora) if ctx.needs_input_grad[0] else None
-        return dx, None, None, None, None
+        feed(ctx.sink, ctx.linear, x, grad)
+        dx = input_gradient(grad, ctx.linear) if ctx.needs_input_grad[0] else None
+        return dx, None, None, None
+
+
+class _Frozen(torch.autograd.Function):
+    """A linear map without adapters: nothing but the gradient at the input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, linear: AdaptedLinear) -> Tensor:
+        ctx.linear = linear
+        return forward_rows(x, linear)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return input_gradient(cast(Tensor, grads[0]), ctx.linear), None

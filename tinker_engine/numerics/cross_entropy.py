@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tinker_engine.numerics.adapted_linear import adapted_input_gradient, adapted_rows
+from tinker_engine.numerics.adapted_linear import (
+    AdaptedLinear,
+    feed,
+    forward_rows,
+    input_gradient,
+)
 from tinker_engine.numerics.gradients import GradientSink
-from tinker_engine.numerics.lora import BoundLora
 from tinker_engine.numerics.packing import Group, split_rows
 
 CHUNK_ELEMENTS = 1 << 23  # 32 MB of fp32 logits
@@ -24,28 +27,25 @@ CHUNK_ELEMENTS = 1 << 23  # 32 MB of fp32 logits
 
 @dataclass(frozen=True)
 class OutputHead:
-    """Hidden (rows, D) to logits (rows, V): weight (V, D), bias (V,), tanh soft cap, adapter."""
+    """Hidden (rows, D) to logits (rows, V): a linear map, adapted or not, and a tanh soft cap."""
 
-    name: str
-    weight: Tensor
-    bias: Tensor | None
+    linear: AdaptedLinear
     softcap: float | None
-    lora: BoundLora | None = None
-
-    def raw(self, hidden: Tensor) -> Tensor:
-        """fp32 logits before the soft cap."""
-        if self.lora is not None:
-            return adapted_rows(hidden.to(self.lora.weight.dtype), self.lora).float()
-        return F.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 logits (rows, V)."""
-        raw = self.raw(hidden)
+        raw = forward_rows(hidden.to(self.linear.weight.dtype), self.linear).float()
         return raw if self.softcap is None else torch.tanh(raw / self.softcap) * self.softcap
 
     @property
+    def vocab_size(self) -> int:
+        """V."""
+        return int(self.linear.weight.shape[0])
+
+    @property
     def chunk_rows(self) -> int:
-        return max(16, CHUNK_ELEMENTS // self.weight.shape[0])
+        """Rows whose logits are held at a time."""
+        return max(16, CHUNK_ELEMENTS // self.vocab_size)
 
 
 class HeadLoss(NamedTuple):
@@ -84,22 +84,24 @@ def head_loss(
         if grad is None:
             continue
         weight = weights[start:stop]
-        if head.lora is not None and sink is not None:
+        if sink is not None and head.linear.parts:
             upstream = _logit_gradient(head, logits, log_z, chosen, weight)
-            pieces = split_rows(groups, start, stop)
-            sink.add(head.name, head.lora, piece.to(upstream.dtype), upstream, pieces)
-            grad[start:stop] = adapted_input_gradient(upstream, head.lora)
+            inputs = piece.to(upstream.dtype)
+            feed(sink, head.linear, inputs, upstream, split_rows(groups, start, stop))
+            grad[start:stop] = input_gradient(upstream, head.linear)
             continue
         trained = weight.nonzero()[:, 0]
         if len(trained):
             upstream = _logit_gradient(
                 head, logits[trained], log_z[trained], chosen[trained], weight[trained]
             )
-            grad[start + trained] = torch.mm(upstream, head.weight).to(grad.dtype)
+            grad[start + trained] = input_gradient(upstream, head.linear).to(grad.dtype)
     return HeadLoss(logprobs, grad)
 
 
-def _logit_gradient(head: OutputHead, logits: Tensor, log_z: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def _logit_gradient(
+    head: OutputHead, logits: Tensor, log_z: Tensor, targets: Tensor, weights: Tensor
+) -> Tensor:
     """d(loss sum)/d(raw logits): weight * (softmax - onehot), through the soft cap; overwrites.
 
     Rows of weight 0 give exact zeros.
@@ -110,4 +112,4 @@ def _logit_gradient(head: OutputHead, logits: Tensor, log_z: Tensor, targets: Te
     upstream.mul_(weights[:, None])
     if slope is not None:
         upstream.mul_(slope)
-    return upstream.to(head.weight.dtype)
+    return upstream.to(head.linear.weight.dtype)

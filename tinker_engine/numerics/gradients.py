@@ -2,7 +2,7 @@
 
 For y = x W^T + s (x A^T) B^T with upstream gradient g (rows, out), the gradients are
 dB^T = s (x A^T)^T g (r, out) and dA = s (g B)^T x (r, in), summed over the rows of one example or
-of all. Modules hand in x and g; nothing here needs autograd.
+of all. Modules hand in x, u = x A^T and g; nothing here needs autograd.
 
 Per-example clipping follows DP-SGD (arXiv 1607.00133, Algorithm 1): each example's gradient over
 all trained tensors is scaled by min(1, C / norm) and the results are added.
@@ -11,12 +11,13 @@ all trained tensors is scaled by min(1, C / norm) and the results are added.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from tinker_engine.numerics.lora import BoundLora, LoraLayout
+from tinker_engine.numerics.lora import Factor, LoraFactors, LoraLayout
 from tinker_engine.numerics.packing import Group
 
 # fp32 rounding inside one row of a norm may under-estimate it by a few 1e-7; the surplus keeps the
@@ -24,11 +25,26 @@ from tinker_engine.numerics.packing import Group
 NORM_SURPLUS = 1e-6
 
 
-class GradientSink(Protocol):
-    """Receives one module's input and upstream gradient for the rows of a microbatch."""
+@dataclass(frozen=True)
+class Flow:
+    """What passed through one adapted module: x (rows, in), u = x A^T (rows, r), g (rows, out).
 
-    def add(self, name: str, lora: BoundLora, x: Tensor, grad: Tensor, groups: Sequence[Group] | None) -> None:
-        """`x` (rows, in), `grad` (rows, out). `groups` None: the whole current microbatch."""
+    `groups` says how the rows belong to examples; None: as in the whole current microbatch.
+    """
+
+    module: str
+    factors: LoraFactors
+    x: Tensor
+    u: Tensor
+    grad: Tensor
+    groups: Sequence[Group] | None = None
+
+
+class GradientSink(Protocol):
+    """Receives what a backward pass meets in adapted modules."""
+
+    def add(self, flow: Flow) -> None:
+        """Take one module's part for some rows of the microbatch."""
         ...
 
 
@@ -39,14 +55,14 @@ class SummedGradients:
         self._layout = layout
         self._accumulator = accumulator
 
-    def add(self, name: str, lora: BoundLora, x: Tensor, grad: Tensor, groups: Sequence[Group] | None) -> None:
-        del groups
-        segments = self._layout.segments
-        u = torch.mm(x, lora.a.t())  # (rows, r)
-        segments[name, "B"].view(self._accumulator).add_(torch.mm(u.t(), grad), alpha=lora.scale)
+    def add(self, flow: Flow) -> None:
+        segments, scale = self._layout.segments, flow.factors.scale
+        into = segments[flow.module, "B"].view(self._accumulator)
+        into.add_(torch.mm(flow.u.t(), flow.grad), alpha=scale)
         if self._layout.trains_a:
-            v = torch.mm(grad, lora.bt.t())  # (rows, r)
-            segments[name, "A"].view(self._accumulator).add_(torch.mm(v.t(), x), alpha=lora.scale)
+            v = torch.mm(flow.grad, flow.factors.bt.t())  # (rows, r)
+            into = segments[flow.module, "A"].view(self._accumulator)
+            into.add_(torch.mm(v.t(), flow.x), alpha=scale)
 
 
 class ClippedGradients:
@@ -60,12 +76,12 @@ class ClippedGradients:
         self._layout = layout
         self._accumulator = accumulator
         self._clip_norm = clip_norm
-        self._buffers: dict[tuple[str, str], Tensor] = {}
+        self._buffers: dict[tuple[str, Factor], Tensor] = {}
         self._groups: tuple[Group, ...] = ()
         self._count = 0
         self._squares = torch.zeros(0, dtype=torch.float64)
-        self._pieced: set[tuple[str, str]] = set()
-        self._written: set[tuple[str, str]] = set()
+        self._pieced: set[tuple[str, Factor]] = set()
+        self._written: set[tuple[str, Factor]] = set()
 
     def begin(self, groups: tuple[Group, ...]) -> None:
         """Start a microbatch whose examples are laid out as `groups`."""
@@ -75,17 +91,22 @@ class ClippedGradients:
         self._pieced.clear()
         self._written.clear()
 
-    def add(self, name: str, lora: BoundLora, x: Tensor, grad: Tensor, groups: Sequence[Group] | None) -> None:
-        u = torch.mm(x, lora.a.t()).mul_(lora.scale)  # (rows, r)
-        self._keep((name, "B"), u, grad, groups)
+    def add(self, flow: Flow) -> None:
+        self._keep((flow.module, "B"), flow.u * flow.factors.scale, flow.grad, flow.groups)
         if self._layout.trains_a:
-            v = torch.mm(grad, lora.bt.t()).mul_(lora.scale)
-            self._keep((name, "A"), v, x, groups)
+            v = torch.mm(flow.grad, flow.factors.bt.t()).mul_(flow.factors.scale)
+            self._keep((flow.module, "A"), v, flow.x, flow.groups)
 
-    def _keep(self, key: tuple[str, str], left: Tensor, right: Tensor, pieces: Sequence[Group] | None) -> None:
+    def _keep(
+        self,
+        key: tuple[str, Factor],
+        left: Tensor,
+        right: Tensor,
+        pieces: Sequence[Group] | None,
+    ) -> None:
         """Per-example left^T right: left (rows, r), right (rows, width)."""
         rank, width = left.shape[1], right.shape[1]
-        buffer = self._buffer(key, rank, width, right.dtype, cleared=pieces is not None)
+        buffer = self._buffer(key, (rank, width), right.dtype, is_pieced=pieces is not None)
         for group in self._groups if pieces is None else pieces:
             rows = slice(group.start, group.stop)
             lefts = left[rows].view(group.count, group.length, rank).transpose(1, 2)
@@ -95,17 +116,27 @@ class ClippedGradients:
                 target.baddbmm_(lefts, rights)
                 continue
             torch.bmm(lefts, rights, out=target)
-            # While the product is still in the cache; blocks of one row in fp32, then fp64.
-            self._squares[group.first : group.first + group.count] += _squares(target)
+            # While the product is still in the cache.
+            self._squares[group.first : group.first + group.count] += squared_norms(target)
 
-    def _buffer(self, key: tuple[str, str], rank: int, width: int, dtype: torch.dtype, *, cleared: bool) -> Tensor:
-        """(count, rank, width), reused between microbatches: fresh pages cost more than the sum."""
+    def _buffer(
+        self,
+        key: tuple[str, Factor],
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        *,
+        is_pieced: bool,
+    ) -> Tensor:
+        """(count, rank, width), reused between microbatches: fresh pages cost more than the sum.
+
+        For gradients that come in pieces it starts as zeros.
+        """
         buffer = self._buffers.get(key)
         if buffer is None or buffer.shape[0] < self._count or buffer.dtype != dtype:
-            buffer = torch.empty(self._count, rank, width, dtype=dtype)
+            buffer = torch.empty(self._count, *shape, dtype=dtype)
             self._buffers[key] = buffer
         view = buffer[: self._count]
-        if cleared and key not in self._pieced:
+        if is_pieced and key not in self._pieced:
             view.zero_()
             self._pieced.add(key)
         self._written.add(key)
@@ -114,30 +145,31 @@ class ClippedGradients:
     def finish(self) -> Tensor:
         """Clip and add this microbatch; gives the norms before clipping (count,) fp64.
 
-        A norm that isn't finite is returned as it is and its example adds nothing: the caller
-        must refuse the request.
+        An example whose norm isn't finite makes the accumulator so, and the caller must refuse it.
         """
         for key in self._pieced:
-            self._squares += _squares(self._buffers[key][: self._count])
+            self._squares += squared_norms(self._buffers[key][: self._count])
         norms = self._squares.sqrt()
-        factors = clip_factors(norms, self._clip_norm)
-        for module, factor in sorted(self._written):
-            segment = self._layout.segments[module, "A" if factor == "A" else "B"]
-            kept = self._buffers[module, factor][: self._count].view(self._count, -1)
-            total = torch.mv(kept.t(), factors.to(kept.dtype)) if kept.dtype == torch.float32 else (
-                torch.mv(kept.float().t(), factors.float())
-            )
+        factors = clip_factors(norms, self._clip_norm).float()
+        for key in sorted(self._written):
+            segment = self._layout.segments[key]
+            kept = self._buffers[key][: self._count].view(self._count, -1)
+            total = torch.mv(kept.float().t(), factors)  # (rank * width,)
             segment.view(self._accumulator).add_(total.view(segment.rank, segment.width))
         return norms
 
 
-def _squares(gradients: Tensor) -> Tensor:
-    """Squared norm of each (rank, width) matrix in (n, rank, width), as fp64 (n,)."""
-    blocks = gradients if gradients.dtype == torch.float32 else gradients.float()
+def squared_norms(gradients: Tensor) -> Tensor:
+    """Squared norm of each (rank, width) matrix in (n, rank, width), as fp64 (n,).
+
+    One row is summed in fp32 (blocked by torch), rows in fp64: a plain fp32 sum over millions of
+    values is off by up to 3e-4.
+    """
+    blocks = gradients.float()
     return torch.linalg.vecdot(blocks, blocks, dim=-1).sum(dim=-1, dtype=torch.float64)
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
-    """min(1, C / norm) for each norm (n,) fp64; 0 for a norm that isn't finite."""
+    """min(1, C / norm) for each norm (n,) fp64, a hair smaller; NaN for a norm that isn't finite."""
     factors = torch.clamp(clip_norm / (norms * (1.0 + NORM_SURPLUS)), max=1.0)
-    return torch.where(torch.isfinite(norms), torch.nan_to_num(factors, nan=1.0), 0.0)
+    return torch.where(torch.isfinite(norms), factors, torch.nan)

@@ -73,59 +73,24 @@ def initial_parameters(layout: LoraLayout, seed: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class FrozenLinear:
-    """A base model's linear map: weight (out, in), bias (out,) or None."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-
-@dataclass(frozen=True)
-class BoundLora:
-    """One module's adapter, ready for use in a forward pass.
-
-    `a` (r, in) and `bt` (r, out) are in the compute dtype, `scale` is alpha / rank. `weight`
-    (out, in) is the base weight, with the adapter added when `is_merged`.
-    """
+class LoraFactors:
+    """One module's adapter for a forward pass: `a` (r, in), `bt` (r, out), scale alpha / rank."""
 
     a: Tensor
     bt: Tensor
     scale: float
-    weight: Tensor
-    bias: Tensor | None
-    is_merged: bool
+
+    def to(self, dtype: torch.dtype) -> LoraFactors:
+        """The same in another dtype, detached from the parameters."""
+        return LoraFactors(self.a.to(dtype, copy=True), self.bt.to(dtype, copy=True), self.scale)
 
 
-def bind(
-    layout: LoraLayout,
-    flat: Tensor,
-    alpha: float,
-    base: Mapping[str, FrozenLinear],
-    *,
-    dtype: torch.dtype,
-    merge: bool,
-) -> dict[str, BoundLora]:
-    """Adapters of all modules for a forward pass at the present parameters.
-
-    With `merge`, each weight is base + scale * B A, computed in fp32 and then rounded to `dtype`:
-    one matrix product per module instead of three, paid once per optimizer step.
-    """
+def module_factors(layout: LoraLayout, flat: Tensor, alpha: float) -> dict[str, LoraFactors]:
+    """fp32 views of each module's factors in the flat vector."""
     scale = alpha / layout.rank
-    bound: dict[str, BoundLora] = {}
-    with torch.no_grad():
-        for name in layout.modules:
-            a = layout.segments[name, "A"].view(flat)
-            bt = layout.segments[name, "B"].view(flat)
-            linear = base[name]
-            weight = linear.weight
-            if merge:
-                weight = torch.addmm(weight.float(), bt.t(), a, alpha=scale)
-            bound[name] = BoundLora(
-                a.to(dtype),
-                bt.to(dtype),
-                scale,
-                weight.to(dtype),
-                None if linear.bias is None else linear.bias.to(dtype),
-                merge,
-            )
-    return bound
+    return {
+        name: LoraFactors(
+            layout.segments[name, "A"].view(flat), layout.segments[name, "B"].view(flat), scale
+        )
+        for name in layout.modules
+    }

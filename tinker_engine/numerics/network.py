@@ -1,19 +1,18 @@
 """What training and sampling need of a decoder, whichever way it computes.
 
-Hidden states are those after the final norm, before the output head. Adapters are applied through
-the network's `slot`.
+Hidden states are those after the final norm, before the output head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from tinker_engine.numerics.adapted_linear import AdapterSlot
-from tinker_engine.numerics.lora import FrozenLinear
+from tinker_engine.numerics.gradients import GradientSink
+from tinker_engine.numerics.lora import LoraFactors
 from tinker_engine.numerics.packing import Limits, Microbatch
 from tinker_engine.runtime.records import IntArray
 
@@ -27,7 +26,7 @@ class Continuation(Protocol):
         ...
 
     def prompt_hidden(self, row: int) -> Tensor:
-        """Hidden states (T, D) of a row's whole prompt; only before the first `advance`."""
+        """Hidden states (T, D) of a row's whole prompt; only before `select` and `advance`."""
         ...
 
     def select(self, rows: Sequence[int]) -> None:
@@ -40,30 +39,29 @@ class Continuation(Protocol):
 
 
 class Network(Protocol):
-    """A frozen decoder with a slot for one adapter at a time."""
+    """A frozen decoder that runs with any adapter put on it."""
 
-    @property
-    def slot(self) -> AdapterSlot:
-        """Where adapters and gradient sinks are put in."""
-        ...
+    def adapt(self, factors: Mapping[str, LoraFactors], *, dtype: torch.dtype, merge: bool) -> Any:
+        """The decoder's weights with an adapter, ready for passes in `dtype`.
 
-    @property
-    def hidden_size(self) -> int:
-        """D."""
-        ...
-
-    def linears(self, names: Sequence[str]) -> Mapping[str, FrozenLinear]:
-        """The base's linear maps by module name, made ready for adapters."""
+        Opaque to callers, immutable, and independent of later changes to the factors. Modules of
+        the output head are left out: the head is the caller's.
+        """
         ...
 
     def plan(self, lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
         """Microbatches in the layout that `hidden` takes."""
         ...
 
-    def hidden(self, tokens: Tensor, batch: Microbatch, dtype: torch.dtype) -> Tensor:
-        """Hidden states (rows, D) of token ids (rows,); each example sees only itself."""
+    def hidden(
+        self, adapted: Any, tokens: Tensor, batch: Microbatch, sink: GradientSink | None
+    ) -> Tensor:
+        """Hidden states (rows, D) of token ids (rows,); each example sees only itself.
+
+        With a sink, a backward pass from the result feeds it.
+        """
         ...
 
-    def read(self, prompts: Sequence[IntArray], capacity: int, dtype: torch.dtype) -> Continuation:
+    def read(self, adapted: Any, prompts: Sequence[IntArray], capacity: int) -> Continuation:
         """Read prompts as one batch, with room for `capacity` more tokens each."""
         ...

@@ -31,7 +31,9 @@ class RandomStream:
         return float(self._generator.random())
 
 
-def choose_tokens(logits: Tensor, choices: Sequence[Choice], streams: Sequence[RandomStream]) -> Tensor:
+def choose_tokens(
+    logits: Tensor, choices: Sequence[Choice], streams: Sequence[RandomStream]
+) -> Tensor:
     """Next token (B,) for fp32 logits (B, V).
 
     A sampled row takes the inverse of its own cumulative distribution at one uniform number, so a

@@ -183,7 +183,9 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise CheckpointError(f"privacy ledger {self.path} can't be written: {error}") from error
+            raise CheckpointError(
+                f"privacy ledger {self.path} can't be written: {error}"
+            ) from error
         self._events.extend(events)
         self._head = head
 
@@ -193,7 +195,9 @@ class Ledger:
         for event_id, body, previous, link in rows.fetchall():
             event = LedgerEvent.from_json(body)
             if previous != head or link != chain_hash(head, body) or event.event_id != event_id:
-                raise CheckpointError(f"privacy ledger {self.path} was altered: its chain is broken")
+                raise CheckpointError(
+                    f"privacy ledger {self.path} was altered: its chain is broken"
+                )
             events.append(event)
             head = link
         return events, head

@@ -78,7 +78,9 @@ def _positive(name: str, value: float) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float, *, includes_high: bool) -> None:
-    is_inside = _is_number(value) and low < value and (value <= high if includes_high else value < high)
+    is_inside = (
+        _is_number(value) and low < value and (value <= high if includes_high else value < high)
+    )
     if not is_inside:
         edge = "at most" if includes_high else "below"
         raise PrivacyPolicyError(f"{name} must be above {low:g} and {edge} {high:g}, not {value!r}")

@@ -112,10 +112,14 @@ def read_checkpoint(folder: Path) -> SavedRun:
     try:
         raw = cast("dict[str, Any]", json.loads((folder / RUN_FILE).read_text(encoding="utf-8")))
         if raw["format"] != FORMAT:
-            raise CheckpointError(f"{folder}: checkpoint format {raw['format']}; this engine reads {FORMAT}")
+            raise CheckpointError(
+                f"{folder}: checkpoint format {raw['format']}; this engine reads {FORMAT}"
+            )
         for name, digest in cast("dict[str, str]", raw["sha256"]).items():
             if file_sha256(folder / name) != digest:
-                raise CheckpointError(f"{folder / name}: contents don't match the checkpoint's digest")
+                raise CheckpointError(
+                    f"{folder / name}: contents don't match the checkpoint's digest"
+                )
         spec, policy = _parse_spec(raw["spec"]), _parse_policy(raw["policy"])
         if policy is not None and EVENTS_FILE not in raw["sha256"]:
             raise CheckpointError(f"{folder}: a private run's checkpoint without its ledger")
@@ -125,7 +129,9 @@ def read_checkpoint(folder: Path) -> SavedRun:
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is not a whole training checkpoint: {error}") from error
     events = _read_events(folder / EVENTS_FILE) if policy is not None else ()
-    return SavedRun(spec, raw["base_digest"], read_adapter(folder), adam, policy, events, ledger_path)
+    return SavedRun(
+        spec, raw["base_digest"], read_adapter(folder), adam, policy, events, ledger_path
+    )
 
 
 def _parse_spec(raw: dict[str, Any]) -> RunSpec:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from tinker_engine.errors import RequestError
 from tinker_engine.numerics.cross_entropy import OutputHead, head_loss
-from tinker_engine.numerics.lora import BoundLora
-from tinker_engine.numerics.network import Continuation, Network
+from tinker_engine.numerics.network import Continuation
 from tinker_engine.numerics.sampling import Choice, RandomStream, choose_tokens
 from tinker_engine.runtime.records import SampledSequence, SampleRequest, SampleResult
+from tinker_engine.runtime.training_pass import AdaptedModel
 
 BATCH_ROWS = 128
 BATCH_TOKENS = 1 << 15  # cached positions of one batch, new tokens included
@@ -44,10 +44,7 @@ class Row:
 class SamplerModel:
     """What is sampled from; `decode` turns token ids into text, for stop strings."""
 
-    network: Network
-    head: OutputHead
-    adapters: Mapping[str, BoundLora]
-    dtype: torch.dtype
+    adapted: AdaptedModel
     max_context: int
     end_ids: frozenset[int]
     decode: Callable[[list[int]], str]
@@ -75,7 +72,7 @@ def sample_all(model: SamplerModel, requests: Sequence[SampleRequest]) -> list[S
     """Results in the order of the requests."""
     rows: list[Row] = []
     prompt_results: dict[int, tuple[list[float | None] | None, TopLogprobs | None]] = {}
-    with torch.inference_mode(), model.network.slot.use(model.adapters):
+    with torch.inference_mode():
         for batch in _batches(requests):
             rows.extend(_sample_batch(model, requests, batch, prompt_results))
     sequences: list[list[SampledSequence]] = [[] for _ in requests]
@@ -113,7 +110,9 @@ def _sample_batch(
 ) -> list[Row]:
     new_tokens = {i: _room(model, requests[i]) for i in batch}
     capacity = max(new_tokens.values())
-    state = model.network.read([requests[i].prompt for i in batch], capacity, model.dtype)
+    adapted = model.adapted
+    prompts = [requests[i].prompt for i in batch]
+    state = adapted.network.read(adapted.adapted, prompts, capacity)
     rows: list[Row] = []
     selected: list[int] = []
     for place, index in enumerate(batch):
@@ -146,7 +145,7 @@ def _continue_rows(
 ) -> None:
     """Sample until every row has ended; rows that end leave the batch."""
     while True:
-        logits = model.head.logits(state.last)  # (B, V)
+        logits = model.adapted.head.logits(state.last)  # (B, V)
         chosen = choose_tokens(logits, [r.choice for r in live], [r.stream for r in live])
         picked = logits.gather(1, chosen[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
         for row, token, logprob in zip(live, chosen.tolist(), picked.tolist(), strict=True):
@@ -191,15 +190,15 @@ def _prompt_results(
     logprobs: list[float | None] | None = None
     if request.prompt_logprobs:
         weights = torch.zeros(len(targets))
-        found = head_loss(model.head, hidden, targets, weights, needs_grad=False).logprobs
+        found = head_loss(model.adapted.head, hidden, targets, weights, needs_grad=False).logprobs
         logprobs = [None, *found.tolist()]
-    return logprobs, _top_logprobs(model.head, hidden, count) if count > 0 else None
+    return logprobs, _top_logprobs(model.adapted.head, hidden, count) if count > 0 else None
 
 
 def _top_logprobs(head: OutputHead, hidden: Tensor, count: int) -> TopLogprobs:
     result: TopLogprobs = [None]
     for piece in hidden.split(head.chunk_rows):
-        top = torch.log_softmax(head.logits(piece), dim=-1).topk(min(count, head.weight.shape[0]))
+        top = torch.log_softmax(head.logits(piece), dim=-1).topk(min(count, head.vocab_size))
         for ids, values in zip(top.indices.tolist(), top.values.tolist(), strict=True):
             result.append(list(zip(ids, values, strict=True)))
     return result

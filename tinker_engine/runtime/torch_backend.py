@@ -19,11 +19,18 @@ from tinker_engine.errors import (
 )
 from tinker_engine.models.adapter_files import AdapterConfig, read_adapter, write_adapter
 from tinker_engine.models.base_model import LoadedBase
-from tinker_engine.models.generic_network import GenericNetwork
+from tinker_engine.models.generic_network import GenericNetwork, frozen_linear
+from tinker_engine.models.llama_network import make_llama_network
 from tinker_engine.models.targets import linear_modules, resolve_targets
 from tinker_engine.numerics.adamw import AdamState
+from tinker_engine.numerics.adapted_linear import adapt
 from tinker_engine.numerics.cross_entropy import OutputHead
-from tinker_engine.numerics.lora import BoundLora, LoraLayout, bind, initial_parameters
+from tinker_engine.numerics.lora import (
+    LoraFactors,
+    LoraLayout,
+    initial_parameters,
+    module_factors,
+)
 from tinker_engine.numerics.network import Network
 from tinker_engine.privacy import (
     Ledger,
@@ -48,7 +55,7 @@ from tinker_engine.runtime.records import (
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
 from tinker_engine.runtime.sampler import SamplerModel, check_requests, sample_all
-from tinker_engine.runtime.training_pass import PassSettings, accumulate, check_data, evaluate
+from tinker_engine.runtime.training_pass import AdaptedModel, accumulate, check_data, evaluate
 from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
 
 MERGE_LIMIT_BYTES = 2 << 30
@@ -57,9 +64,9 @@ TRAINING_ROWS = 2048
 
 @dataclass(frozen=True)
 class Sampler:
-    """An adapter made ready once; `head_lora` is set when the head itself is adapted."""
+    """A model made ready once for any number of requests."""
 
-    adapters: Mapping[str, BoundLora]
+    model: AdaptedModel
     digest: str | None
 
 
@@ -86,7 +93,8 @@ class TorchBackend:
         self._noise = noise
         self._runs: dict[str, TrainingRun] = {}
         self._samplers: dict[str, Sampler] = {}
-        self._bound: tuple[str, int, dict[str, BoundLora]] | None = None
+        self._bound: tuple[str, int, AdaptedModel] | None = None
+        self._rows = self._config.microbatch_tokens or TRAINING_ROWS
 
     @property
     def base(self) -> BaseInfo:
@@ -134,19 +142,14 @@ class TorchBackend:
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
         run = self._run(run_id)
         self._check(data, loss)
-        adapters = self._adapters(run_id, run)
-        settings = self._settings(run.spec.precision)
-        return evaluate(self._network, self._head(adapters, settings), adapters, data, settings)
+        return evaluate(self._current(run_id, run), data, self._rows)
 
     def forward_backward(
         self, run_id: str, data: Sequence[TrainDatum], loss: LossName
     ) -> LossOutput:
         run = self._run(run_id)
         self._check(data, loss)
-        adapters = self._adapters(run_id, run)
-        settings = self._settings(run.spec.precision)
-        head = self._head(adapters, settings)
-        return accumulate(self._network, head, adapters, run, data, settings)
+        return accumulate(self._current(run_id, run), run, data, self._rows)
 
     def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
         return self._run(run_id).step(params)
@@ -169,7 +172,7 @@ class TorchBackend:
         if sampler_id in self._samplers:
             raise RequestError(f"sampler {sampler_id!r} exists already")
         if adapter is None:
-            self._samplers[sampler_id] = Sampler({}, None)
+            self._samplers[sampler_id] = Sampler(self._adapt({}, self._dtype("auto")), None)
             return None
         files = read_adapter(adapter)
         modules = linear_modules(self._base.model)
@@ -179,9 +182,12 @@ class TorchBackend:
         try:
             values = flat_values(layout, files.factors)
         except RuntimeError as error:
-            raise CheckpointError(f"adapter {adapter} doesn't fit {self.base.name}: {error}") from error
-        adapters = self._bind(layout, values, files.config.alpha, self._dtype("auto"))
-        self._samplers[sampler_id] = Sampler(adapters, files.digest)
+            raise CheckpointError(
+                f"adapter {adapter} doesn't fit {self.base.name}: {error}"
+            ) from error
+        factors_ = module_factors(layout, values, files.config.alpha)
+        model = self._adapt(factors_, self._dtype("auto"))
+        self._samplers[sampler_id] = Sampler(model, files.digest)
         return files.digest
 
     def drop_sampler(self, sampler_id: str) -> None:
@@ -192,12 +198,8 @@ class TorchBackend:
         if sampler is None:
             raise NotFoundError(f"no sampler {sampler_id!r} on this engine")
         check_requests(requests, self.base.vocab_size, self.base.max_context)
-        settings = self._settings("auto")
         model = SamplerModel(
-            network=self._network,
-            head=self._head(sampler.adapters, settings),
-            adapters=sampler.adapters,
-            dtype=settings.dtype,
+            adapted=sampler.model,
             max_context=self.base.max_context,
             end_ids=_end_ids(self._base),
             decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
@@ -211,7 +213,9 @@ class TorchBackend:
 
     def _new_run(self, spec: RunSpec) -> TrainingRun:
         if spec.rank < 1 or not spec.alpha > 0:
-            raise RequestError(f"rank and lora_alpha must be above 0, not {spec.rank}, {spec.alpha}")
+            raise RequestError(
+                f"rank and lora_alpha must be above 0, not {spec.rank}, {spec.alpha}"
+            )
         targets, names = resolve_targets(self._base.model, spec.targets)
         modules = linear_modules(self._base.model)
         shapes = {name: _shape(modules, name) for name in names}
@@ -239,7 +243,9 @@ class TorchBackend:
         try:
             values = flat_values(run.layout, saved.adapter.factors)
         except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"the checkpoint's adapter doesn't fit this run: {error}") from error
+            raise CheckpointError(
+                f"the checkpoint's adapter doesn't fit this run: {error}"
+            ) from error
         if len(saved.adam.first) != run.layout.trainable:
             raise CheckpointError("the checkpoint's optimizer doesn't fit this run")
         # The ledger comes first: weights must not arrive without what was paid for them.
@@ -255,39 +261,30 @@ class TorchBackend:
             raise RequestError(f"loss {loss!r} is not supported; this engine has cross_entropy")
         check_data(data, self.base.vocab_size, self.base.max_context)
 
-    def _adapters(self, run_id: str, run: TrainingRun) -> dict[str, BoundLora]:
-        """The run's adapters at its present parameters, bound once per step."""
+    def _current(self, run_id: str, run: TrainingRun) -> AdaptedModel:
+        """The model at the run's present parameters, made once per step."""
         if self._bound is not None and self._bound[:2] == (run_id, run.version):
             return self._bound[2]
-        adapters = self._bind(run.layout, run.values, run.spec.alpha, self._dtype(run.spec.precision))
-        self._bound = (run_id, run.version, adapters)
-        return adapters
+        self._bound = None
+        loras = module_factors(run.layout, run.values, run.spec.alpha)
+        model = self._adapt(loras, self._dtype(run.spec.precision))
+        self._bound = (run_id, run.version, model)
+        return model
 
-    def _bind(
-        self, layout: LoraLayout, values: torch.Tensor, alpha: float, dtype: torch.dtype
-    ) -> dict[str, BoundLora]:
-        weights = sum(a * b for a, b in layout.modules.values())
+    def _adapt(self, loras: Mapping[str, LoraFactors], dtype: torch.dtype) -> AdaptedModel:
+        weights = sum(f.a.shape[1] * f.bt.shape[1] for f in loras.values())
         merge = weights * dtype.itemsize <= MERGE_LIMIT_BYTES
-        linears = self._network.linears(list(layout.modules))
-        return bind(layout, values, alpha, linears, dtype=dtype, merge=merge)
+        adapted = self._network.adapt(loras, dtype=dtype, merge=merge)
+        head = adapt(
+            frozen_linear(self._base.head_name, self._base.head), loras, dtype=dtype, merge=merge
+        )
+        return AdaptedModel(
+            self._network, adapted, OutputHead(head, self._base.logit_softcap), dtype
+        )
 
     def _dtype(self, precision: Precision) -> torch.dtype:
         asked = self._config.precision if precision == "auto" else precision
         return torch.bfloat16 if asked == "bf16" else torch.float32
-
-    def _settings(self, precision: Precision) -> PassSettings:
-        return PassSettings(self._dtype(precision), self._config.microbatch_tokens or TRAINING_ROWS)
-
-    def _head(self, adapters: Mapping[str, BoundLora], settings: PassSettings) -> OutputHead:
-        del settings
-        base = self._base
-        return OutputHead(
-            base.head_name,
-            base.head_weight,
-            base.head_bias,
-            base.logit_softcap,
-            adapters.get(base.head_name),
-        )
 
     def _adapter_config(self, run: TrainingRun) -> AdapterConfig:
         modules = linear_modules(self._base.model)
@@ -299,7 +296,7 @@ class TorchBackend:
 
 def make_network(base: LoadedBase) -> Network:
     """The fastest exact way this engine has to run a base."""
-    return GenericNetwork(base)
+    return make_llama_network(base) or GenericNetwork(base)
 
 
 def _shape(modules: Mapping[str, torch.nn.Module], name: str) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from tinker_engine.errors import RequestError
 from tinker_engine.numerics.cross_entropy import HeadLoss, OutputHead, head_loss
 from tinker_engine.numerics.gradients import ClippedGradients, GradientSink, SummedGradients
-from tinker_engine.numerics.lora import BoundLora
 from tinker_engine.numerics.network import Network
 from tinker_engine.numerics.packing import Limits, Microbatch
 from tinker_engine.runtime.records import FloatArray, LossOutput, TrainDatum
@@ -22,11 +22,17 @@ KEPT_GRADIENT_BYTES = 192 << 20
 
 
 @dataclass(frozen=True)
-class PassSettings:
-    """Arithmetic and microbatch size of a pass."""
+class AdaptedModel:
+    """A network with one adapter on it, and the output head that goes with it."""
 
+    network: Network
+    adapted: Any
+    head: OutputHead
     dtype: torch.dtype
-    rows: int
+
+    def hidden(self, tokens: Tensor, batch: Microbatch, sink: GradientSink | None) -> Tensor:
+        """Hidden states (rows, D) of a microbatch."""
+        return self.network.hidden(self.adapted, tokens, batch, sink)
 
 
 def check_data(data: Sequence[TrainDatum], vocab_size: int, max_context: int) -> None:
@@ -49,31 +55,20 @@ def check_data(data: Sequence[TrainDatum], vocab_size: int, max_context: int) ->
             raise RequestError(f"datum {index}: weights must be finite")
 
 
-def evaluate(
-    network: Network,
-    head: OutputHead,
-    adapters: Mapping[str, BoundLora],
-    data: Sequence[TrainDatum],
-    settings: PassSettings,
-) -> LossOutput:
+def evaluate(model: AdaptedModel, data: Sequence[TrainDatum], rows: int) -> LossOutput:
     """Losses and logprobs without gradients."""
     outputs = _Outputs(data)
-    with torch.inference_mode(), network.slot.use(adapters):
-        for batch in network.plan([len(d.tokens) for d in data], Limits(settings.rows, 1024)):
+    with torch.inference_mode():
+        for batch in model.network.plan([len(d.tokens) for d in data], Limits(rows, 1024)):
             tokens, targets, weights = _rows(data, batch)
-            hidden = network.hidden(tokens, batch, settings.dtype)
-            loss = head_loss(head, hidden, targets, weights, needs_grad=False)
+            hidden = model.hidden(tokens, batch, None)
+            loss = head_loss(model.head, hidden, targets, weights, needs_grad=False)
             outputs.take(batch, loss.logprobs)
     return outputs.result()
 
 
 def accumulate(
-    network: Network,
-    head: OutputHead,
-    adapters: Mapping[str, BoundLora],
-    run: TrainingRun,
-    data: Sequence[TrainDatum],
-    settings: PassSettings,
+    model: AdaptedModel, run: TrainingRun, data: Sequence[TrainDatum], rows: int
 ) -> LossOutput:
     """Losses and logprobs, with the gradient of the loss sum added to the run's accumulator.
 
@@ -87,9 +82,10 @@ def accumulate(
     norms: list[Tensor] = []
     kept = ClippedGradients(run.layout, gradient, clip_norm)
     sink: GradientSink = kept if clipping else SummedGradients(run.layout, gradient)
-    for batch in network.plan([len(d.tokens) for d in data], _limits(run, settings)):
+    limits = _limits(run, rows, model.dtype)
+    for batch in model.network.plan([len(d.tokens) for d in data], limits):
         kept.begin(batch.groups)
-        outputs.take(batch, _backward(network, head, adapters, sink, data, batch, settings).logprobs)
+        outputs.take(batch, _backward(model, sink, data, batch).logprobs)
         if clipping:
             norms.append(kept.finish())
     result = outputs.result()
@@ -100,31 +96,30 @@ def accumulate(
 
 
 def _backward(
-    network: Network,
-    head: OutputHead,
-    adapters: Mapping[str, BoundLora],
-    sink: GradientSink,
-    data: Sequence[TrainDatum],
-    batch: Microbatch,
-    settings: PassSettings,
+    model: AdaptedModel, sink: GradientSink, data: Sequence[TrainDatum], batch: Microbatch
 ) -> HeadLoss:
     tokens, targets, weights = _rows(data, batch)
-    with network.slot.use(adapters, sink):
-        hidden = network.hidden(tokens, batch, settings.dtype)
-        loss = head_loss(
-            head, hidden.detach(), targets, weights, needs_grad=True, sink=sink, groups=batch.groups
-        )
-        # With the head as the only target, nothing below it wants a gradient.
-        if hidden.requires_grad:
-            hidden.backward(loss.grad)
+    hidden = model.hidden(tokens, batch, sink)
+    loss = head_loss(
+        model.head,
+        hidden.detach(),
+        targets,
+        weights,
+        needs_grad=True,
+        sink=sink,
+        groups=batch.groups,
+    )
+    # With the head as the only target, nothing below it wants a gradient.
+    if hidden.requires_grad:
+        hidden.backward(loss.grad)
     return loss
 
 
-def _limits(run: TrainingRun, settings: PassSettings) -> Limits:
+def _limits(run: TrainingRun, rows: int, dtype: torch.dtype) -> Limits:
     if run.mechanism is None:
-        return Limits(settings.rows, 1024)
-    per_example = run.layout.trainable * settings.dtype.itemsize
-    return Limits(settings.rows, max(1, KEPT_GRADIENT_BYTES // per_example))
+        return Limits(rows, 1024)
+    per_example = run.layout.trainable * dtype.itemsize
+    return Limits(rows, max(1, KEPT_GRADIENT_BYTES // per_example))
 
 
 def _rows(data: Sequence[TrainDatum], batch: Microbatch) -> tuple[Tensor, Tensor, Tensor]:

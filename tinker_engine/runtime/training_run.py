@@ -148,4 +148,6 @@ def check_finite_losses(losses: Sequence[float]) -> None:
     """Raises NonFiniteError naming the first datum whose loss isn't finite."""
     for index, loss in enumerate(losses):
         if not np.isfinite(loss):
-            raise NonFiniteError(f"the loss of datum {index} is not finite ({loss}); nothing was added")
+            raise NonFiniteError(
+                f"the loss of datum {index} is not finite ({loss}); nothing was added"
+            )
