@@ -62,12 +62,14 @@ def new(
 def list_keys(as_json: AsJson = False) -> None:
     """Show your own keys and the creators you trust."""
     from tensafe.tgsp.keystore import KeyStore, trust_path
-    from tensafe.tgsp.trust import load_trust
+    from tensafe.tgsp.trust import TrustedCreator, load_trust
 
-    own = {public.fingerprint for public in KeyStore().identities()}
-    rows = [
-        _row(entry, is_own=entry.public.fingerprint in own) for entry in load_trust(trust_path())
-    ]
+    own = {public.fingerprint: public for public in KeyStore().identities()}
+    store = load_trust(trust_path())
+    rows = [_row(entry, is_own=entry.public.fingerprint in own) for entry in store]
+    # A key whose entry was lost with the trust store still signs, so it still has to be seen.
+    strays = [TrustedCreator(own[key], "") for key in own if store.find(key) is None]
+    rows += [{**_row(stray, is_own=True), "state": "untrusted"} for stray in strays]
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:

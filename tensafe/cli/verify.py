@@ -57,8 +57,7 @@ def verify(
 ) -> None:
     """Verify, print every check, exit 0 or 4."""
     result = _verify(file, public_key)
-    accepted = result.is_trusted or (result.verdict == "untrusted" and not require_trusted)
-    code = 0 if accepted else VERIFICATION_FAILED
+    code = 0 if result.is_accepted(trusted=require_trusted) else VERIFICATION_FAILED
     if as_json:
         print(json.dumps(_as_json(file, result, code), indent=2))
     else:

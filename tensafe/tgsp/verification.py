@@ -99,14 +99,17 @@ class Verification:
         """The checks that did not pass."""
         return tuple(check for check in self.checks if check.status != "passed")
 
+    def is_accepted(self, *, trusted: bool) -> bool:
+        """Intact by a key that is neither expired nor revoked, and if demanded a trusted one."""
+        return self.verdict == "trusted" or (self.verdict == "untrusted" and not trusted)
+
     def require(self, *, trusted: bool = True) -> Manifest:
         """The verified manifest.
 
         Raises:
             VerificationError: the package is not intact, or not trusted when it has to be.
         """
-        accepted = ("trusted",) if trusted else ("trusted", "untrusted")
-        if self.manifest is None or self.verdict not in accepted:
+        if self.manifest is None or not self.is_accepted(trusted=trusted):
             raise VerificationError(f"{VERDICTS[self.verdict]}: {self.why}")
         return self.manifest
 

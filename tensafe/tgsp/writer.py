@@ -32,6 +32,7 @@ from tensafe.tgsp.manifest import (
 from tensafe.tgsp.metadata import WEIGHT_LAYERS, PackageMetadata, manifest_parts
 from tensafe.tgsp.reader import MAGIC, MAX_MANIFEST_BYTES
 from tensafe.tgsp.safetensors_header import read_header
+from tensafe.tgsp.skill_doc import require_skill_doc
 from tensafe.tgsp.trust import NOBODY
 from tensafe.tgsp.verification import verify_package
 
@@ -68,10 +69,12 @@ def write_package(
         GateRefusedError: a gate did not pass, or a record contradicts itself, the metadata or
             the others: no package exists then.
         ManifestError, PayloadError, JSONFormError: metadata or payload break the format's rules.
-        DataError: the payload can't be read, or the package not be written.
+        DataError: the skill document breaks its rules, the payload can't be read, or the package
+            can't be written.
     """
     require_gates(gates, metadata)
     _require_name(metadata.name)
+    require_skill_doc(metadata.skill_doc)
     with _payload(payload) as weights:
         read_header(weights)
         payload_hash = sha256_hex(weights)
@@ -200,7 +203,9 @@ def _signed_manifest(
     typed_manifest(raw)
     data = canonical_json(raw)
     if len(data) > MAX_MANIFEST_BYTES:
-        raise ManifestError(f"the manifest would have {len(data)} bytes: shorten the skill_doc")
+        raise ManifestError(
+            f"the manifest would have {len(data)} bytes: at most {MAX_MANIFEST_BYTES} fit"
+        )
     return data, integrity["manifest_hash"]
 
 

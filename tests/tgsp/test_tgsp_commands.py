@@ -186,6 +186,14 @@ def test_export_and_trust_between_two_homes(
     assert "trusted" in tensafe.out
 
 
+def test_a_lost_trust_store_hides_no_key(tensafe: Run, home: Path) -> None:
+    assert tensafe("keys", "new", "Grace") == 0
+    (home / "trust.json").unlink()
+    assert tensafe("keys", "list", "--json") == 0
+    (row,) = json.loads(tensafe.out)
+    assert (row["name"], row["own"], row["state"]) == ("Grace", True, "untrusted")
+
+
 def test_the_package_room_needs_no_torch() -> None:
     code = (
         "import sys, tensafe.tgsp, tensafe.cli.verify, tensafe.cli.keys\n"

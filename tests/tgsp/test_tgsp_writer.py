@@ -138,8 +138,8 @@ def test_a_failed_gate_passes_its_advice_on(tmp_path: Path) -> None:
         ({"metadata": changed_metadata("lora", rank=0)}, "rank"),
         ({"metadata": changed_metadata("lora", alpha=float("nan"))}, "not a number"),
         ({"metadata": changed_metadata("lora", bias="some")}, "bias"),
-        ({"metadata": metadata(skill_doc="x" * (17 << 20))}, "shorten the skill_doc"),
-        ({"metadata": metadata(skill_doc="\ud800")}, "surrogate"),
+        ({"metadata": changed_metadata("provenance", labels={"a": "x" * (17 << 20)})}, "fit"),
+        ({"metadata": metadata(domain="\ud800")}, "surrogate"),
         ({"payload": b"not safetensors at all"}, "safetensors"),
         ({"payload": adapter() + b"\0"}, "belong to none"),
     ],
@@ -158,6 +158,8 @@ def test_unreadable_payloads_and_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="empty"):
         write(tmp_path / "a.tgsp", payload=tmp_path / "empty")
+    with pytest.raises(DataError, match="front matter"):
+        write(tmp_path / "a.tgsp", metadata=metadata(skill_doc="# no front matter"))
     with pytest.raises(DataError, match="can't write"):
         write(tmp_path / "no" / "folder" / "a.tgsp")
 
