@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tensafe.data.encoding import TextEncoding, detect_encoding, open_text
+from tensafe.data.encoding import TextEncoding, open_text
 from tensafe.data.items import Item, OpenedSource, Row
 from tensafe.data.records import Unreadable
 
@@ -23,6 +23,8 @@ _SAMPLE_CHARS = 1 << 17
 _SAMPLE_RECORDS = 200
 # Stands for "no delimiter": the unit separator does not occur in text.
 _NONE = "\x1f"
+# Names that nothing but a header holds.
+_KNOWN = {"text", "question", "answer", "prompt", "completion", "label", "category", "response"}
 _NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", _NONE: "one column"}
 
 
@@ -43,13 +45,12 @@ class Dialect:
         return f"{separated}, {'header row' if self.header_lines else 'no header row'}"
 
 
-def open_delimited(path: Path, name: str, kind: str) -> OpenedSource:
+def open_delimited(path: Path, name: str, kind: str, encoding: TextEncoding) -> OpenedSource:
     """Rows of a CSV or TSV file; `kind` decides ties between delimiters.
 
     Raises:
         OSError: the file can't be opened.
     """
-    encoding = detect_encoding(path)
     with open_text(path, encoding, newline="") as file:
         sample = file.read(_SAMPLE_CHARS)
     dialect = detect_dialect(sample, kind)
@@ -69,6 +70,8 @@ def detect_dialect(sample: str, kind: str) -> Dialect:
     for delimiter in candidates:
         records = _parse(sample, delimiter, escape)
         score = _consistency(records) + (0.1 if delimiter == preferred else 0.0)
+        if records and len(records[0]) > 1 and _KNOWN & {cell.lower() for cell in records[0]}:
+            score += 0.5
         if score > max(best_score, 0.6):
             best, best_score, best_records = delimiter, score, records
     has_header = _has_header(best_records)
@@ -117,8 +120,7 @@ def _has_header(records: Sequence[Sequence[str]]) -> bool:
         return False
     if any(len(cell) > 64 or cell[-1] in "?!.," or _is_number(cell) for cell in named):
         return False
-    known = {"text", "question", "answer", "prompt", "completion", "label", "category"}
-    if known & {cell.lower() for cell in named}:
+    if _KNOWN & {cell.lower() for cell in named}:
         return True
     if any(len(cell.split()) > 5 for cell in named):
         return False

@@ -22,6 +22,7 @@ _COIN_TOSS = 0.06
 # A broken UTF-8 file has far more good multi-byte sequences than bad ones; text in a legacy
 # encoding almost never forms a good one.
 _MAX_BAD_PER_GOOD = 0.05
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BOMS: tuple[tuple[bytes, str, str], ...] = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with byte order mark"),
     (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
@@ -70,6 +71,13 @@ def open_text(path: Path, encoding: TextEncoding, *, newline: str) -> TextIO:
     splits there and nowhere else.
     """
     return path.open(encoding=encoding.codec, errors="replace", newline=newline)
+
+
+def is_binary(path: Path, encoding: TextEncoding) -> bool:
+    """Whether the start of the file holds control characters as no text does."""
+    with open_text(path, encoding, newline="") as file:
+        start = file.read(1 << 16)
+    return len(_CONTROL.findall(start)) > 0.01 * len(start)
 
 
 def repair_mojibake(text: str) -> str:

@@ -23,7 +23,7 @@ from tensafe.data.records import Example, Message, Unreadable
 from tensafe.data.sources import open_source
 
 _SAMPLE_ROWS = 2000
-_LISTED_PER_REASON = 20
+_LISTED_PER_FILE = 20
 _PROSE_CHARS = 200
 
 
@@ -226,18 +226,23 @@ def _prose_row(row: Row, source: str, plan: _RowPlan) -> Iterator[Example | Skip
 def _limited(
     name: str, found: Iterator[Example | Unreadable | Skipped]
 ) -> Iterator[Example | Unreadable | Skipped]:
-    """Lists the first twenty bad parts one by one, and the others as a count."""
-    seen = 0
+    """Lists the first twenty bad parts one by one, the others as a count; never stays silent."""
+    seen, is_silent = 0, True
     for item in found:
+        is_silent = False
         if isinstance(item, Unreadable):
             seen += 1
-            if seen > _LISTED_PER_REASON:
+            if seen > _LISTED_PER_FILE:
                 continue
         yield item
-    if seen > _LISTED_PER_REASON:
+    if seen > _LISTED_PER_FILE:
         yield Unreadable(
             name,
             "",
-            f"{seen - _LISTED_PER_REASON} more parts like these",
+            f"{seen - _LISTED_PER_FILE} more parts like these",
             "correct the listed ones first and read again",
+        )
+    if is_silent:
+        yield Unreadable(
+            name, "", "holds no text to learn from", "leave it out, or check that it was saved"
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from tensafe.data.delimited import broken_bytes
-from tensafe.data.encoding import TextEncoding, detect_encoding, open_text
+from tensafe.data.encoding import TextEncoding, open_text
 from tensafe.data.items import Item, OpenedSource, Row
 from tensafe.data.records import Unreadable
 
@@ -24,32 +24,34 @@ _CHUNK_CHARS = 1 << 20
 _SPACE = " \t\r\n"
 
 
-def open_jsonl(path: Path, name: str) -> OpenedSource:
+def open_jsonl(path: Path, name: str, encoding: TextEncoding) -> OpenedSource:
     """One record a line. A file that holds one JSON array instead is read as that.
 
     Raises:
         OSError: the file can't be opened.
     """
-    encoding = detect_encoding(path)
     if _is_array_over_lines(path, encoding):
-        return OpenedSource("JSONL", f"{encoding.label}, one JSON array", _array(path, name))
-    return OpenedSource("JSONL", f"{encoding.label}, one record a line", _lines(path, name))
+        return OpenedSource(
+            "JSONL", f"{encoding.label}, one JSON array", _array(path, name, encoding)
+        )
+    return OpenedSource(
+        "JSONL", f"{encoding.label}, one record a line", _lines(path, name, encoding)
+    )
 
 
-def open_json(path: Path, name: str) -> OpenedSource:
+def open_json(path: Path, name: str, encoding: TextEncoding) -> OpenedSource:
     """Records of an array, of the lists in an object, or of several values one after another.
 
     Raises:
         OSError: the file can't be opened.
     """
-    encoding = detect_encoding(path)
     with open_text(path, encoding, newline="\n") as file:
         first = _first_char(file)
     if first == "[":
-        return OpenedSource("JSON", f"{encoding.label}, array", _array(path, name))
+        return OpenedSource("JSON", f"{encoding.label}, array", _array(path, name, encoding))
     if path.stat().st_size > _MAX_OBJECT_CHARS:
         # One object per line has no limit; only a single giant object is beyond this reader.
-        return OpenedSource("JSON", f"{encoding.label}, large", _lines(path, name))
+        return OpenedSource("JSON", f"{encoding.label}, large", _lines(path, name, encoding))
     with open_text(path, encoding, newline="\n") as file:
         text = file.read()
     try:
@@ -57,7 +59,7 @@ def open_json(path: Path, name: str) -> OpenedSource:
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             detail = f"{encoding.label}, several values"
-            return OpenedSource("JSON", detail, _lines(path, name))
+            return OpenedSource("JSON", detail, _lines(path, name, encoding))
         bad = Unreadable(
             name, _where(error), f"not valid JSON: {_why(error)}", "correct it and read again"
         )
@@ -82,8 +84,7 @@ def record_of(value: object, name: str, place: str) -> Item:
     )
 
 
-def _lines(path: Path, name: str) -> Iterator[Item]:
-    encoding = detect_encoding(path)
+def _lines(path: Path, name: str, encoding: TextEncoding) -> Iterator[Item]:
     if encoding.broken:
         yield broken_bytes(name, encoding)
     with open_text(path, encoding, newline="\n") as file:
@@ -111,8 +112,7 @@ def _lines(path: Path, name: str) -> Iterator[Item]:
                 yield record_of(value, name, place)
 
 
-def _array(path: Path, name: str) -> Iterator[Item]:
-    encoding = detect_encoding(path)
+def _array(path: Path, name: str, encoding: TextEncoding) -> Iterator[Item]:
     if encoding.broken:
         yield broken_bytes(name, encoding)
     decoder = json.JSONDecoder()

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tensafe.data.delimited import broken_bytes
-from tensafe.data.encoding import detect_encoding, open_text
+from tensafe.data.encoding import TextEncoding, open_text
 from tensafe.data.items import Item, OpenedSource, Paragraph
-from tensafe.data.records import Unreadable
 
 _MAX_LINE_CHARS = 1 << 20
 _MAX_PARAGRAPH_CHARS = 1 << 20
@@ -20,14 +19,13 @@ _FENCE = re.compile(r"^ {0,3}(```|~~~)")
 _TITLE = re.compile(r"^[^\W\d_].{0,78}[^\s.,;:!?]$")
 
 
-def open_plain_text(path: Path, name: str, kind: str) -> OpenedSource:
+def open_plain_text(path: Path, name: str, kind: str, encoding: TextEncoding) -> OpenedSource:
     """Paragraphs of a TXT or Markdown file.
 
     Raises:
         OSError: the file can't be opened.
     """
-    encoding = detect_encoding(path)
-    return OpenedSource(kind, encoding.label, _paragraphs(path, name, kind))
+    return OpenedSource(kind, encoding.label, _paragraphs(path, name, kind, encoding))
 
 
 def is_title(text: str) -> bool:
@@ -35,18 +33,12 @@ def is_title(text: str) -> bool:
     return "\n" not in text and bool(_TITLE.match(text)) and len(text.split()) <= 12
 
 
-def _paragraphs(path: Path, name: str, kind: str) -> Iterator[Item]:
-    encoding = detect_encoding(path)
+def _paragraphs(path: Path, name: str, kind: str, encoding: TextEncoding) -> Iterator[Item]:
     if encoding.broken:
         yield broken_bytes(name, encoding)
     with open_text(path, encoding, newline="") as file:
         lines = _numbered(iter(lambda: file.readline(_MAX_LINE_CHARS), ""))
-        found = False
-        for paragraph in _markdown(lines) if kind == "Markdown" else _text(lines):
-            found = True
-            yield paragraph
-    if not found:
-        yield Unreadable(name, "", "holds no text", "leave it out, or check that it was saved")
+        yield from _markdown(lines) if kind == "Markdown" else _text(lines)
 
 
 def _numbered(lines: Iterator[str]) -> Iterator[tuple[int, str]]:

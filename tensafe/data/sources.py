@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tensafe.data.delimited import open_delimited
+from tensafe.data.encoding import detect_encoding, is_binary
 from tensafe.data.files import SourceFile
 from tensafe.data.items import OpenedSource
 from tensafe.data.json_files import open_json, open_jsonl
@@ -26,16 +27,21 @@ def _open(file: SourceFile) -> OpenedSource:
     if file.size_bytes == 0 and file.format not in ("PDF", "Parquet"):
         bad = Unreadable(file.name, "", "empty file (0 bytes)", "leave it out, or save it again")
         return OpenedSource(file.format, "", iter([bad]))
+    if file.format == "PDF":
+        return open_pdf(file.path, file.name)
+    if file.format == "Parquet":
+        return open_parquet(file.path, file.name)
+    encoding = detect_encoding(file.path)
+    if is_binary(file.path, encoding):
+        reason = f"binary data, not {file.format}"
+        bad = Unreadable(file.name, "", reason, "give it its right ending, or leave it out")
+        return OpenedSource(file.format, "", iter([bad]))
     match file.format:
-        case "PDF":
-            return open_pdf(file.path, file.name)
         case "CSV" | "TSV":
-            return open_delimited(file.path, file.name, file.format)
+            return open_delimited(file.path, file.name, file.format, encoding)
         case "JSONL":
-            return open_jsonl(file.path, file.name)
+            return open_jsonl(file.path, file.name, encoding)
         case "JSON":
-            return open_json(file.path, file.name)
-        case "Parquet":
-            return open_parquet(file.path, file.name)
+            return open_json(file.path, file.name, encoding)
         case _:
-            return open_plain_text(file.path, file.name, file.format)
+            return open_plain_text(file.path, file.name, file.format, encoding)

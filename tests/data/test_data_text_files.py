@@ -1,0 +1,217 @@
+"""Encodings, line ends and bad input of CSV, TSV, JSONL and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tensafe.data import Example, ReadOptions, Unreadable, extract, find_files
+from tensafe.data.encoding import detect_encoding, repair_mojibake
+
+
+def read(path: Path) -> tuple[list[Example], list[Unreadable]]:
+    (file,) = find_files(path).files
+    items = list(extract(file, ReadOptions()).items)
+    examples = [item for item in items if isinstance(item, Example)]
+    return examples, [item for item in items if isinstance(item, Unreadable)]
+
+
+def pairs(examples: list[Example]) -> list[tuple[str, str]]:
+    return [(example.prompt[-1]["content"], example.reference) for example in examples]
+
+
+FRENCH = "Où est passée ma carte — elle coûte 5 € ?", "L’hôtel a gardé votre carte à la réception."
+GERMAN = "Wie groß ist die Tür, können wir sie öffnen?", "Größe für Räume über dem Gewölbe"
+JAPANESE = "パスワードを忘れました。どうすればいいですか?", "設定の画面を開いて再設定してください。"
+
+
+@pytest.mark.parametrize(
+    ("codec", "pair"),
+    [
+        ("utf-8", FRENCH),
+        ("utf-8-sig", FRENCH),
+        ("utf-16", FRENCH),
+        ("utf-16-le", FRENCH),
+        ("utf-16-be", GERMAN),
+        ("utf-32", GERMAN),
+        ("cp1252", FRENCH),
+        ("latin-1", GERMAN),
+        ("shift_jis", JAPANESE),
+        ("euc_jp", JAPANESE),
+        ("iso2022_jp", JAPANESE),
+        ("gb18030", ("如何重置我的密码?", "请打开设置页面然后选择重置密码。")),
+        (
+            "koi8_r",
+            ("Как сбросить пароль от карты?", "Откройте страницу настроек и нажмите кнопку."),
+        ),
+    ],
+)
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_any_encoding_is_read(
+    tmp_path: Path, codec: str, pair: tuple[str, str], ending: str
+) -> None:
+    question, answer = pair
+    if ending == ".csv":
+        text = f'question,answer\n"{question}","{answer}"\nplain ascii?,yes indeed\n'
+    else:
+        record = {"question": question, "answer": answer}
+        text = json.dumps(record, ensure_ascii=False) + "\n"
+    path = tmp_path / f"data{ending}"
+    path.write_bytes(text.encode(codec))
+    examples, problems = read(path)
+    assert pairs(examples)[0] == (question, answer)
+    assert not problems
+
+
+def test_a_few_broken_bytes_do_not_change_the_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = "".join(f"Où est la carte numéro {i}?,à la banque\n" for i in range(40))
+    path.write_bytes(b"question,answer\n" + rows.encode() + b"caf\xe9?,broken here\n")
+    examples, problems = read(path)
+    assert detect_encoding(path).codec == "utf-8"
+    assert len(examples) == 41
+    assert examples[0].prompt[-1]["content"] == "Où est la carte numéro 0?"
+    assert "1 bytes are not valid utf-8" in problems[0].reason
+
+
+@pytest.mark.parametrize("text", ["größer", "naïve café", "5 €", "日本語", "plain"])
+def test_right_text_is_not_repaired(text: str) -> None:
+    assert repair_mojibake(text) == text
+
+
+def test_real_mojibake_is_repaired() -> None:
+    assert repair_mojibake("Où est l’hôtel?".encode().decode("cp1252")) == "Où est l’hôtel?"
+
+
+def test_jsonl_splits_at_newlines_only(tmp_path: Path) -> None:
+    text = "one\u2028two\u2029three\x85four\x0cfive"
+    record = json.dumps({"question": text, "answer": "fine"}, ensure_ascii=False)
+    path = tmp_path / "data.jsonl"
+    path.write_text(f"{record}\n{record}\r\n\n", encoding="utf-8", newline="")
+    examples, problems = read(path)
+    assert pairs(examples) == [(text, "fine")] * 2
+    assert not problems
+
+
+def test_bad_jsonl_lines_are_named_and_the_rest_is_used(tmp_path: Path) -> None:
+    good = '{"question": "What is it?", "answer": "A thing."}'
+    bad = ['{"question": "cut', "not json", "42", "[" * 100_000]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join([good, *bad, good]), encoding="utf-8")
+    examples, problems = read(path)
+    assert len(examples) == 2
+    assert [problem.place for problem in problems] == ["line 2", "line 3", "line 4", "line 5"]
+    assert all(problem.reason and problem.advice for problem in problems)
+
+
+def test_quoted_newlines_delimiters_and_quotes_stay_in_their_field(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(
+        b'question,answer\r\n"First line\r\nsecond, line?","He said ""yes""."\r\nNext?,Done\r\n'
+    )
+    examples, _ = read(path)
+    assert pairs(examples) == [
+        ("First line\r\nsecond, line?", 'He said "yes".'),
+        ("Next?", "Done"),
+    ]
+    assert [example.place for example in examples] == ["line 2", "line 4"]
+
+
+def test_ragged_rows_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(
+        "question,answer,note\nWhere is it?,Here,x\nShort?,row\nToo,many,fields,here\n"
+        "Last?,one,,\n",
+        encoding="utf-8",
+    )
+    examples, problems = read(path)
+    assert [question for question, _ in pairs(examples)] == ["Where is it?", "Short?", "Last?"]
+    assert problems[0].place == "line 4"
+    assert "4 fields where the header has 3" in problems[0].reason
+
+
+def test_a_quote_never_closed_costs_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = "".join(f"Question {i}?,Answer {i}\n" for i in range(50))
+    path.write_text(f'question,answer\nBefore?,yes\n"broken,row\n{rows}', encoding="utf-8")
+    examples, problems = read(path)
+    assert len(examples) == 51
+    assert [problem.place for problem in problems] == ["line 3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "question;answer\nWhere, exactly?;Here, there\nWhen?;Now, please\n"),
+        ("b.tsv", "question\tanswer\nWhere, exactly?\tHere, there\nWhen?\tNow, please\n"),
+        ("c.csv", "question\tanswer\nWhere, exactly?\tHere, there\nWhen?\tNow, please\n"),
+        ("d.csv", "question|answer\nWhere, exactly?|Here, there\nWhen?|Now, please\n"),
+        ("e.csv", "sep=;\nquestion;answer\nWhere, exactly?;Here, there\nWhen?;Now, please\n"),
+        ("f.csv", '\ufeffquestion,answer\n"Where, exactly?","Here, there"\nWhen?,"Now, please"'),
+        ("g.csv", 'question,answer\r"Where, exactly?","Here, there"\rWhen?,"Now, please"\r'),
+    ],
+)  # fmt: skip
+def test_dialects_are_found(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    examples, problems = read(tmp_path / name)
+    assert pairs(examples) == [("Where, exactly?", "Here, there"), ("When?", "Now, please")]
+    assert not problems
+
+
+def test_a_table_without_header_is_understood_by_content(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"My card number {i} was swallowed,{('cards', 'cash')[i % 2]}" for i in range(40)]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    examples, _ = read(path)
+    assert len(examples) == 40
+    assert pairs(examples)[1] == ("My card number 1 was swallowed", "cash")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"question": "Who?", "answer": "Me"}, {"question": "When?", "answer": "Now"}],
+        {"data": [{"question": "Who?", "answer": "Me"}, {"question": "When?", "answer": "Now"}]},
+        {"question": ["Who?", "When?"], "answer": ["Me", "Now"]},
+        {"1": {"question": "Who?", "answer": "Me"}, "2": {"question": "When?", "answer": "Now"}},
+        {"Who?": "Me", "When?": "Now"},
+    ],
+)
+def test_shapes_of_json(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    examples, problems = read(path)
+    assert pairs(examples) == [("Who?", "Me"), ("When?", "Now")]
+    assert not problems
+
+
+def test_a_json_array_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    whole = json.dumps([{"question": f"Number {i}?", "answer": "x" * 500} for i in range(5000)])
+    path.write_text(whole[: len(whole) // 2], encoding="utf-8")
+    examples, problems = read(path)
+    assert len(examples) in range(2400, 2600)
+    assert problems[0].place == f"record {len(examples) + 1}"
+
+
+def test_jsonl_under_the_wrong_ending(tmp_path: Path) -> None:
+    records = [{"question": f"Number {i}?", "answer": "yes"} for i in range(3)]
+    (tmp_path / "lines.json").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    (tmp_path / "array.jsonl").write_text(json.dumps(records, indent=2), encoding="utf-8")
+    assert len(read(tmp_path / "lines.json")[0]) == 3
+    assert len(read(tmp_path / "array.jsonl")[0]) == 3
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json", "txt", "md", "pdf", "parquet"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\0\0\0", b"\xff\xfe", b"\x89PNG\r\n\x1a\n" + bytes(99)]
+)
+def test_rubbish_is_named_and_never_raises(tmp_path: Path, ending: str, content: bytes) -> None:
+    path = tmp_path / f"rubbish.{ending}"
+    path.write_bytes(content)
+    examples, problems = read(path)
+    if not examples:
+        assert problems
+        assert all(problem.reason and problem.advice for problem in problems)
