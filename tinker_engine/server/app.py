@@ -42,11 +42,12 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
     """The application that serves `engine` to clients that hold one of the keys."""
     app = FastAPI(title="tinker-engine", docs_url=None, redoc_url=None)
     install_error_handlers(app)
+    # Routes are tried in this order, so the busiest come first.
     for make in (
-        service_routes,
-        training_routes,
         sampling_routes,
         future_routes,
+        training_routes,
+        service_routes,
         catalog_routes,
         extension_routes,
     ):

@@ -24,6 +24,18 @@ def sampling_routes(engine: Engine) -> APIRouter:
     router = APIRouter()
     limit = engine.config.max_body_bytes
 
+    # Not a plain parameter: FastAPI's own parsing costs more than the rest of this route.
+    @router.post("/asample")
+    async def asample(request: Request) -> Response:
+        body = await parse(request, SampleBody, limit)
+        sampler = _sampler(engine, body)
+        key = request.headers.get("x-idempotency-key") or uuid.uuid4().hex
+        request_id = engine.samplers.submit(
+            engine.queue, sampler, body, payload_digest("sample", body), key
+        )
+        sequences: list[Any] = [f"{request_id}:{i}" for i in range(body.num_samples)]
+        return JsonResponse({"request_id": request_id, "sample_sequence_ids": sequences})
+
     @router.post("/create_sampling_session")
     def create_sampling_session(body: CreateSamplingSessionBody) -> Response:
         engine.touch_session(body.session_id)
@@ -50,18 +62,6 @@ def sampling_routes(engine: Engine) -> APIRouter:
                 "model_path": row.model_path,
             }
         )
-
-    # Not a plain parameter: FastAPI's own parsing costs more than the rest of this route.
-    @router.post("/asample")
-    async def asample(request: Request) -> Response:
-        body = await parse(request, SampleBody, limit)
-        sampler = _sampler(engine, body)
-        key = request.headers.get("x-idempotency-key") or uuid.uuid4().hex
-        request_id = engine.samplers.submit(
-            engine.queue, sampler, body, payload_digest("sample", body), key
-        )
-        sequences: list[Any] = [f"{request_id}:{i}" for i in range(body.num_samples)]
-        return JsonResponse({"request_id": request_id, "sample_sequence_ids": sequences})
 
     @router.post("/cancel_future")
     async def cancel_future(body: CancelBody) -> Response:
