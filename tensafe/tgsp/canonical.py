@@ -37,13 +37,13 @@ def canonical_json(value: object) -> bytes:
         JSONFormError: the value holds something that canonical JSON can't carry.
     """
     _require_plain(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _canonical(value)
 
 
 def reference_json(value: object) -> bytes:
     """The public reference writer's byte form: sorted keys, two-space indent, ASCII only."""
     _require_plain(value)
-    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).encode("ascii")
+    return _reference(value)
 
 
 def sha256_hex(data: bytes | memoryview) -> str:
@@ -96,9 +96,13 @@ def parse_two_forms(data: bytes, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str
 
 
 def require_one_of_two_forms(data: bytes, value: dict[str, object]) -> None:
-    """Refuse bytes that spell `value` in any way but the two accepted ones."""
-    canonical = canonical_json(value)
-    if data == canonical or data == reference_json(value):
+    """Refuse bytes that spell `value`, which `parse` gave, in any way but the two accepted ones.
+
+    Raises:
+        JSONFormError: says where the bytes leave the canonical form.
+    """
+    canonical = _canonical(value)
+    if data == canonical or (data.startswith(b"{\n") and data == _reference(value)):
         return
     place = next(
         (i for i, (a, b) in enumerate(zip(data, canonical, strict=False)) if a != b),
@@ -108,6 +112,14 @@ def require_one_of_two_forms(data: bytes, value: dict[str, object]) -> None:
         "neither canonical JSON nor the reference writer's form "
         f"(first difference from canonical JSON at byte {place})"
     )
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _reference(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).encode("ascii")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

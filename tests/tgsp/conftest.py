@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sample_package import adapter, gates, key_pair, metadata
 
 from tensafe.tgsp import write_package
+
+# A busy machine must not fail a test of behaviour.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
