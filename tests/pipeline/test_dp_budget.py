@@ -35,7 +35,9 @@ RECORD = PrivacyRecord(
 NOTHING = Spent(0.0, ())
 
 
-def judge(record: PrivacyRecord | None, *, spent: Spent = NOTHING, private: bool = True) -> GateRecord:
+def judge(
+    record: PrivacyRecord | None, *, spent: Spent = NOTHING, private: bool = True
+) -> GateRecord:
     return dp_budget(
         record,
         promised_epsilon=8.0,
