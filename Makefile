@@ -50,13 +50,13 @@ check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	$(BIN)/python tools/check_docs.py
+	$(BIN)/python -m tools.check_docs
 
 evidence: $(DEV)
 	@$(BIN)/python -m evidence $(NAME)
 
 lock: $(DEV)
-	$(BIN)/python tools/lock.py
+	$(BIN)/python -m tools.lock
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

@@ -9,24 +9,24 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
-import cli_docs
-import click
 import typer
 
 from evidence.__main__ import claims
 from tensafe.cli import application
+from tools import cli_docs
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = re.compile(r"```(?:bash|sh|console)\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, Any]:
     """Every tensafe command by its words, as in {"keys new": ...}."""
-    found: dict[str, click.Command] = {}
+    found: dict[str, Any] = {}
 
-    def walk(command: click.Command, words: tuple[str, ...]) -> None:
+    def walk(command: Any, words: tuple[str, ...]) -> None:
         children = getattr(command, "commands", None)
         if children:
             for name, child in children.items():
@@ -38,7 +38,7 @@ def commands() -> dict[str, click.Command]:
     return found
 
 
-def problems_in(path: Path, known: dict[str, click.Command]) -> list[str]:
+def problems_in(path: Path, known: dict[str, Any]) -> list[str]:
     """What is untrue in one Markdown file."""
     text = path.read_text(encoding="utf-8")
     where = path.relative_to(ROOT)
@@ -60,7 +60,7 @@ def problems_in(path: Path, known: dict[str, click.Command]) -> list[str]:
     return found
 
 
-def problems_in_call(call: str, known: dict[str, click.Command]) -> list[str]:
+def problems_in_call(call: str, known: dict[str, Any]) -> list[str]:
     """Unknown commands and options of one documented call."""
     words = call.split()
     names = [n for n in known if words[: len(n.split())] == n.split()]
@@ -81,7 +81,7 @@ def main() -> int:
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
     found = [problem for page in pages for problem in problems_in(page, known)]
     if (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") != cli_docs.text():
-        found.append("docs/cli.md is not what the commands say: run python tools/cli_docs.py")
+        found.append("docs/cli.md is not what the commands say: run python -m tools.cli_docs")
     print("\n".join(found) or f"{len(pages)} pages agree with {len(known)} commands")
     return 1 if found else 0
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from tensafe.cli import application as tensafe_application
@@ -13,7 +13,7 @@ from tinker_engine.cli import app as engine_app
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 HEAD = """# Commands
 
-Written by `python tools/cli_docs.py` from the commands themselves; `make check` compares.
+Written by `python -m tools.cli_docs` from the commands themselves; `make check` compares.
 
 Results go to stdout (`--json` for machines), progress to stderr. Exit codes: 0 done, 1 failed,
 2 wrong usage, 3 a quality gate said no, 4 verification failed. Shell completion:
@@ -21,7 +21,7 @@ Results go to stdout (`--json` for machines), progress to stderr. Exit codes: 0 
 """
 
 
-def leaves(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+def leaves(name: str, command: Any) -> list[tuple[str, Any]]:
     """Every command that does something, by its full words."""
     children = getattr(command, "commands", None)
     if not children:
@@ -29,14 +29,19 @@ def leaves(name: str, command: click.Command) -> list[tuple[str, click.Command]]
     return [leaf for n, child in children.items() for leaf in leaves(f"{name} {n}", child)]
 
 
-def described(name: str, command: click.Command) -> str:
+def root(name: str) -> str:
+    """The program's name in a command's full words."""
+    return name.split(" ", 1)[0]
+
+
+def described(name: str, command: Any) -> str:
     """One command with its options and examples."""
     lines = [f"## {name}", "", (command.help or "").strip(), ""]
-    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
     if arguments:
-        words = " ".join(p.human_readable_name for p in arguments)
+        words = " ".join((p.metavar or p.name).upper() for p in arguments)
         lines += [f"Arguments: `{words}`", ""]
-    options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     if options:
         lines += ["| option | meaning | default |", "|---|---|---|"]
         for option in options:
@@ -46,8 +51,9 @@ def described(name: str, command: click.Command) -> str:
             lines.append(f"| {names} | {meaning} | {'' if option.required else default} |")
         lines.append("")
     epilog = command.epilog
-    if epilog:
-        examples = [line.strip() for line in epilog.splitlines() if line.startswith("  ")]
+    if epilog and f"{root(name)} " in epilog:
+        # typer re-flows what stands in column 0, so examples are indented or stand alone.
+        examples = [line.strip() for line in epilog.splitlines() if f"{root(name)} " in line]
         lines += ["```bash", *examples, "```", ""]
     return "\n".join(lines)
 
@@ -55,8 +61,8 @@ def described(name: str, command: click.Command) -> str:
 def text() -> str:
     """The whole page."""
     parts = [HEAD]
-    for root, app in (("tensafe", tensafe_application()), ("tinker-engine", engine_app)):
-        parts += [described(n, c) for n, c in leaves(root, typer.main.get_command(app))]
+    for program, app in (("tensafe", tensafe_application()), ("tinker-engine", engine_app)):
+        parts += [described(n, c) for n, c in leaves(program, typer.main.get_command(app))]
     return "\n".join(parts)
 
 
