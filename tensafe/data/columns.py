@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 ColumnKind = Literal["text", "number", "date", "url", "html", "nested", "empty"]
@@ -104,6 +105,7 @@ class ColumnProfile:
         return self.distinct >= 2 and repeated and self.mean_words <= 6 and self.mean_chars <= 60
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """A column name in lower-case words: `CustomerMessage` and `customer_message` agree."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.strip())
