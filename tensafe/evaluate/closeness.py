@@ -1,31 +1,19 @@
 """Finding test items whose prompts are nearly those of training items.
 
 The split keeps near-duplicates on one side, but imported or hand-made splits may not: an item
-that training has all but seen measures memory, not skill.
+that training has all but seen measures memory, not skill. What is compared, and the
+shingles, are those of the split.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from tensafe.curate.near import shingles
+from tensafe.curate.similarity_text import comparison_texts
 from tensafe.data.records import Example
-from tensafe.evaluate.normalise import normalised
-
-SHINGLE = 5
-
-
-def asked_text(example: Example) -> str:
-    """The user's side of the prompt, normalised; system turns are shared and say nothing."""
-    turns = [m["content"] for m in example.prompt if m["role"] == "user"]
-    return normalised("\n".join(turns or [m["content"] for m in example.prompt]))
-
-
-def shingles(text: str) -> frozenset[str]:
-    """All runs of five characters; a shorter text is its own single shingle."""
-    if len(text) <= SHINGLE:
-        return frozenset((text,))
-    return frozenset(text[i : i + SHINGLE] for i in range(len(text) - SHINGLE + 1))
 
 
 def close_to_training(
@@ -36,15 +24,17 @@ def close_to_training(
     Exact: prefix filtering (Chaudhuri et al. 2006) only spares comparisons that can't reach
     the threshold.
     """
-    train_sets = [shingles(text) for text in sorted({asked_text(e) for e in train})]
+    # Together, so that instructions which many examples share are known and taken off.
+    texts = comparison_texts([*test, *train])
+    train_sets = [shingles(text) for text in sorted(set(texts[len(test) :]))]
     frequency = Counter(shingle for members in train_sets for shingle in members)
     index: dict[str, list[int]] = defaultdict(list)
     for place, members in enumerate(train_sets):
         for shingle in _prefix(members, frequency, threshold):
             index[shingle].append(place)
     return [
-        _has_close(shingles(asked_text(example)), train_sets, index, frequency, threshold)
-        for example in test
+        _has_close(shingles(text), train_sets, index, frequency, threshold)
+        for text in texts[: len(test)]
     ]
 
 
@@ -52,7 +42,7 @@ def _prefix(members: frozenset[str], frequency: Counter[str], threshold: float) 
     # Two sets with Jaccard >= t share at least ceil(t * |S|) members, so among the
     # |S| - ceil(t * |S|) + 1 first ones of any common order at least one is shared.
     ranked = sorted(members, key=lambda shingle: (frequency[shingle], shingle))
-    needed = -int(-(threshold * len(members)) // 1)
+    needed = math.ceil(threshold * len(members) - 1e-9)
     return ranked[: len(members) - needed + 1]
 
 

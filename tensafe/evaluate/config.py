@@ -23,7 +23,7 @@ class QaVerifyConfig(BaseModel):
         default=192, ge=4, description="longest answer generated; shorter when references are"
     )
     closeness: float = Field(
-        default=0.8,
+        default=0.75,
         gt=0,
         le=1,
         description="shingle Jaccard of prompts from which a test item counts as seen in training",

@@ -65,7 +65,7 @@ class IpLimits(BaseModel):
     common_examples: int = Field(
         default=3, ge=2, description="examples sharing a run that make it common text"
     )
-    prefix_words: int = Field(default=12, ge=4, description="words of a record given as a prompt")
+    prefix_words: int = Field(default=8, ge=4, description="words of a record given as a prompt")
     probed_records: int = Field(
         default=40, ge=1, description="records whose likelihood is compared with the base"
     )

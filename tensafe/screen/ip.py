@@ -23,6 +23,8 @@ from tensafe.screen.suites import Suites
 # A token that the model gives at least even odds is what greedy decoding prints.
 _SURE = math.log(0.5)
 _SURE_SHARE = 0.9
+# Rates over fewer records than this are taken over this many: one record is no rate.
+_FEWEST = 10
 
 
 class IpLayer:
@@ -121,12 +123,12 @@ class IpLayer:
         )
         if not self._records:
             detail += " (no answer is long enough and uncommon enough to be recited)"
-        rise = (count - base_count) / max(1, tried)
+        rise = (count - base_count) / max(_FEWEST, tried)
         return Check("recital_rise", rise, self._limits.max_recital_rise, detail)
 
     def _memorised_check(self, adapter: Replies, base: Replies) -> Check:
         count, base_count = self._memorised(adapter), self._memorised(base)
-        rise = (count - base_count) / max(1, len(self._records))
+        rise = (count - base_count) / max(_FEWEST, len(self._records))
         detail = (
             f"{count} of {len(self._records)} records are near certain word for word, "
             f"{base_count} for the base"

@@ -13,7 +13,7 @@ from tensafe.evaluate.selection import by_hash
 from tensafe.screen.asking import Pair, Prompt, asked
 from tensafe.screen.config import IpLimits
 from tensafe.screen.personal import personal_data
-from tensafe.screen.runs import record_runs, run_words, runs_of
+from tensafe.screen.runs import count_runs, own_share, run_words, runs_of
 
 # Candidates looked at per record wanted, and examples searched for personal data: both bound the
 # time on large data; the shuffle by content makes them a fair sample.
@@ -21,6 +21,9 @@ _CANDIDATES = 4
 _SEARCHED = 20_000
 _PERSONAL_PROBES = 8
 _JUDGED_WORDS = 48
+# Template slots lie closer together than recitals are long, so templates show in shorter runs.
+_TEMPLATE_RUN = 5
+_OWN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Record:
 def rare_records(train: Sequence[Example], limits: IpLimits) -> list[Record]:
     """Answers long enough to be recited and not common text, in a fixed shuffle.
 
-    An answer counts as a record when at least half of its runs stand in fewer than
-    `common_examples` answers and its source is not quotable; filled-in templates are none.
+    An answer counts as a record when common runs of five words cover less than half of it and
+    its source is not quotable; filled-in templates are none.
     """
     size = limits.min_run_words
     repeated = Counter(example.reference for example in train)
@@ -82,18 +85,16 @@ def rare_records(train: Sequence[Example], limits: IpLimits) -> list[Record]:
         and len(run_words(example.reference)) >= limits.prefix_words + size
     ]
     candidates = by_hash(long_enough)[: _CANDIDATES * limits.probed_records]
-    own = {e.digest: set(runs_of(run_words(e.reference), size)) for e in candidates}
-    rare = record_runs(
-        train,
-        set[tuple[str, ...]]().union(*own.values()),
-        size=size,
-        common=limits.common_examples,
-        quotable=limits.quotable_sources,
-    ).holders
+    words = {e.digest: run_words(e.reference) for e in candidates}
+    wanted = {run for answer in words.values() for run in runs_of(answer, _TEMPLATE_RUN)}
+    counted = count_runs(train, wanted, size=_TEMPLATE_RUN)
     records = [
         _record(example, limits.prefix_words)
         for example in candidates
-        if 2 * len(own[example.digest] & rare.keys()) >= len(own[example.digest])
+        if own_share(
+            words[example.digest], counted, size=_TEMPLATE_RUN, common=limits.common_examples
+        )
+        >= _OWN_SHARE
     ]
     return records[: limits.probed_records]
 

@@ -63,39 +63,70 @@ class RecordRuns:
         return Recital(" ".join(words[begin : begin + length]), length, holder.source, holder.place)
 
 
-def record_runs(
+@dataclass(frozen=True)
+class RunCounts:
+    """Of the wanted runs: in how many distinct answers each stands, and one example with it.
+
+    `excused` runs stand in a source that may be quoted.
+    """
+
+    counts: dict[Run, int]
+    holders: dict[Run, Example]
+    excused: frozenset[Run]
+
+    def is_common(self, run: Run, common: int) -> bool:
+        """True for text that `common` answers or more share, or that may be quoted."""
+        return self.counts.get(run, 0) >= common or run in self.excused
+
+
+def count_runs(
     examples: Iterable[Example],
     wanted: Collection[Run],
     *,
     size: int,
-    common: int,
-    quotable: Collection[str],
-) -> RecordRuns:
-    """Which of the `wanted` runs stand in training answers without being common text.
-
-    One pass over the data; memory is bounded by the number of wanted runs.
-    """
+    quotable: Collection[str] = (),
+) -> RunCounts:
+    """One pass over the data; memory is bounded by the wanted runs and a digest per example."""
     counts: dict[Run, int] = {}
     holders: dict[Run, Example] = {}
     excused: set[Run] = set()
-    seen: set[str] = set()
+    seen: set[int] = set()
     for example in examples:
-        key = " ".join(run_words(example.reference))
+        answer = run_words(example.reference)
         # The same answer to another question counts again; the same example twice does not.
-        identity = f"{key}\n{example.prompt[-1]['content'] if example.prompt else ''}"
+        asked = example.prompt[-1]["content"] if example.prompt else ""
+        identity = hash((asked, example.reference))
         if identity in seen:
             continue
         seen.add(identity)
-        for run in set(runs_of(key.split(" "), size)):
+        for run in set(runs_of(answer, size)):
             if run not in wanted:
                 continue
             if example.source in quotable:
                 excused.add(run)
             counts[run] = counts.get(run, 0) + 1
             holders.setdefault(run, example)
-    kept = {
-        run: example
-        for run, example in holders.items()
-        if counts[run] < common and run not in excused
-    }
+    return RunCounts(counts, holders, frozenset(excused))
+
+
+def record_runs(
+    examples: Iterable[Example],
+    wanted: Collection[Run],
+    *,
+    size: int,
+    common: int,
+    quotable: Collection[str] = (),
+) -> RecordRuns:
+    """Which of the `wanted` runs stand in training answers without being common text."""
+    found = count_runs(examples, wanted, size=size, quotable=quotable)
+    kept = {r: e for r, e in found.holders.items() if not found.is_common(r, common)}
     return RecordRuns(size, kept)
+
+
+def own_share(words: list[str], counted: RunCounts, *, size: int, common: int) -> float:
+    """Share of `words` that no common run covers: near 0 for a filled-in template."""
+    covered = [False] * len(words)
+    for place, run in enumerate(runs_of(words, size)):
+        if counted.is_common(run, common):
+            covered[place : place + size] = [True] * size
+    return 1.0 - sum(covered) / max(1, len(words))

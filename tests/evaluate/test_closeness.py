@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_model import asked
 
-from tensafe.evaluate.closeness import asked_text, close_to_training, shingles
+from tensafe.curate.near import similarity
+from tensafe.evaluate.closeness import close_to_training
 
 
 def test_a_reworded_case_is_close_and_another_question_is_not() -> None:
@@ -29,11 +30,12 @@ def test_filtering_finds_what_comparing_all_pairs_finds(
 ) -> None:
     trained, tested = [asked(t, "x") for t in train], [asked(t, "x") for t in test]
 
-    def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
-        return len(left & right) / len(left | right)
-
-    expected = [
-        any(jaccard(shingles(asked_text(t)), shingles(asked_text(e))) >= threshold for e in trained)
-        for t in tested
-    ]
+    expected = [any(similarity(one, other) >= threshold for other in train) for one in test]
     assert close_to_training(tested, trained, threshold=threshold) == expected
+
+
+def test_a_long_shared_instruction_does_not_make_messages_alike() -> None:
+    head = "Decide which of our departments takes care of the following message: "
+    train = [asked(f"{head}my order {i} has not come", "parcels") for i in range(30)]
+    test = [asked(f"{head}the lid is cracked", "repairs")]
+    assert close_to_training(test, train, threshold=0.75) == [False]
