@@ -6,16 +6,19 @@ the network is reached only for a hub id that isn't in the local cache.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from tinker_engine.errors import ModelLoadError
-from tinker_engine.models.digests import text_digest, tokenizer_digest, weights_digest
+from tinker_engine.models.digests import base_digest, text_digest, tokenizer_digest
 from tinker_engine.runtime.records import BaseInfo
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -100,20 +103,36 @@ def load_base(name: str) -> LoadedBase:
     language model whose logits are a linear map of its last hidden states.
     """
     folder = resolve_folder(name)
+    disable_progress_bar()
     try:
         config = cast(Any, AutoConfig.from_pretrained(folder, local_files_only=True))
-        model = cast(
-            nn.Module,
-            AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
-            ),
-        )
+        model, report = _load_weights(folder)
         tokenizer = cast(Any, AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelLoadError(
             f"base model {name!r} can't be loaded from {folder}: {error}"
         ) from error
+    # transformers fills what is missing with random numbers and goes on.
+    if report["missing_keys"] or report["mismatched_keys"]:
+        missing = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        raise ModelLoadError(
+            f"base model {name!r}: weights in {folder} are incomplete or of the wrong shape, "
+            f"such as {missing[0]}"
+        )
     return freeze_base(name, str(folder), model, tokenizer, config)
+
+
+def _load_weights(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model in fp32, and what transformers says about its keys."""
+    load = cast(Any, AutoModelForCausalLM).from_pretrained
+    model, report = load(
+        folder,
+        local_files_only=True,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        output_loading_info=True,
+    )
+    return cast(nn.Module, model), cast("dict[str, Any]", report)
 
 
 def freeze_base(name: str, path: str, model: nn.Module, tokenizer: Any, config: Any) -> LoadedBase:
@@ -127,10 +146,10 @@ def freeze_base(name: str, path: str, model: nn.Module, tokenizer: Any, config: 
     head_name = next((n for n, module in model.named_modules() if module is head), "")
     folder = Path(path)
     info = BaseInfo(
-        name=name if name == "nano" or not folder.is_dir() or "/" not in name else _short(name),
+        name=_identity_name(name),
         path=path,
         architecture=type(model).__name__,
-        digest=weights_digest(_unique_state(model)),
+        digest=base_digest(_unique_state(model), _settings(folder, config)),
         tokenizer_digest=tokenizer_digest(folder),
         chat_template_digest=text_digest(getattr(tokenizer, "chat_template", None)),
         max_context=_max_context(config),
@@ -150,9 +169,18 @@ def freeze_base(name: str, path: str, model: nn.Module, tokenizer: Any, config: 
     return base
 
 
-def _short(name: str) -> str:
+def _identity_name(name: str) -> str:
     """A folder goes by its last part, so that identities don't carry a machine's paths."""
-    return Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
+    folder = Path(name).expanduser()
+    return folder.resolve().name if name != "nano" and folder.is_dir() else name
+
+
+def _settings(folder: Path, config: Any) -> dict[str, Any]:
+    """config.json as it is on disk: what the library makes of it may change with its version."""
+    path = folder / "config.json"
+    if path.is_file():
+        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    return cast("dict[str, Any]", config.to_dict())
 
 
 def _unique_state(model: nn.Module) -> dict[str, Tensor]:

@@ -7,8 +7,10 @@ the same model copied elsewhere keeps its identity.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +23,10 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+)
+
+COSMETIC_SETTINGS = frozenset(
+    {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"}
 )
 
 
@@ -39,6 +45,13 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
         if tensor.numel():
             digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
+
+
+def base_digest(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
+    """Identity of a base model: its weights and the settings that say how they compute."""
+    settings = {key: value for key, value in config.items() if key not in COSMETIC_SETTINGS}
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return text_digest(f"tinker-engine base v1\n{weights_digest(state)}\n{text}")
 
 
 def files_digest(files: Iterable[Path]) -> str:

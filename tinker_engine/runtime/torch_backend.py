@@ -89,7 +89,7 @@ class TorchBackend:
         if self._config.threads is not None:
             torch.set_num_threads(self._config.threads)
         self._base = base
-        self._network: Network = make_network(base)
+        self.network: Network = make_network(base)
         self._noise = noise
         self._runs: dict[str, TrainingRun] = {}
         self._samplers: dict[str, Sampler] = {}
@@ -123,7 +123,7 @@ class TorchBackend:
         return saved.spec
 
     def load_into(self, run_id: str, checkpoint: Path, *, with_optimizer: bool) -> None:
-        run, saved = self._run(run_id), read_checkpoint(checkpoint)
+        run, saved = self.training_run(run_id), read_checkpoint(checkpoint)
         _check_same_adapter(run.spec, saved.spec)
         if (run.mechanism is None) != (saved.policy is None):
             raise PrivacyPolicyError(
@@ -140,30 +140,30 @@ class TorchBackend:
             run.mechanism.ledger.close()
 
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
-        run = self._run(run_id)
+        run = self.training_run(run_id)
         self._check(data, loss)
         return evaluate(self._current(run_id, run), data, self._rows)
 
     def forward_backward(
         self, run_id: str, data: Sequence[TrainDatum], loss: LossName
     ) -> LossOutput:
-        run = self._run(run_id)
+        run = self.training_run(run_id)
         self._check(data, loss)
         return accumulate(self._current(run_id, run), run, data, self._rows)
 
     def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
-        return self._run(run_id).step(params)
+        return self.training_run(run_id).step(params)
 
     def save_state(self, run_id: str, folder: Path) -> None:
-        run = self._run(run_id)
+        run = self.training_run(run_id)
         write_checkpoint(folder, run, self.base.digest, self._adapter_config(run))
 
     def save_adapter(self, run_id: str, folder: Path) -> str:
-        run = self._run(run_id)
+        run = self.training_run(run_id)
         return write_adapter(folder, self._adapter_config(run), factors(run.layout, run.values))
 
     def privacy(self, run_id: str) -> PrivacyRecord | None:
-        run = self._run(run_id)
+        run = self.training_run(run_id)
         return run.mechanism.record(run.spec.lora_train) if run.mechanism is not None else None
 
     # Samplers
@@ -228,7 +228,8 @@ class TorchBackend:
             raise RequestError(f"run {run_id!r} exists already")
         self._runs[run_id] = run
 
-    def _run(self, run_id: str) -> TrainingRun:
+    def training_run(self, run_id: str) -> TrainingRun:
+        """State of a run; raises NotFoundError for an unknown id."""
         run = self._runs.get(run_id)
         if run is None:
             raise NotFoundError(f"no training run {run_id!r} on this engine")
@@ -274,12 +275,12 @@ class TorchBackend:
     def _adapt(self, loras: Mapping[str, LoraFactors], dtype: torch.dtype) -> AdaptedModel:
         weights = sum(f.a.shape[1] * f.bt.shape[1] for f in loras.values())
         merge = weights * dtype.itemsize <= MERGE_LIMIT_BYTES
-        adapted = self._network.adapt(loras, dtype=dtype, merge=merge)
+        adapted = self.network.adapt(loras, dtype=dtype, merge=merge)
         head = adapt(
             frozen_linear(self._base.head_name, self._base.head), loras, dtype=dtype, merge=merge
         )
         return AdaptedModel(
-            self._network, adapted, OutputHead(head, self._base.logit_softcap), dtype
+            self.network, adapted, OutputHead(head, self._base.logit_softcap), dtype
         )
 
     def _dtype(self, precision: Precision) -> torch.dtype:

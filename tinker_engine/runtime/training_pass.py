@@ -147,10 +147,12 @@ class _Outputs:
             self._logprobs[index] = values[offset : offset + len(self._data[index].tokens)].copy()
 
     def result(self) -> LossOutput:
-        elementwise = [
-            -datum.weights * logprobs
-            for datum, logprobs in zip(self._data, self._logprobs, strict=True)
-        ]
+        # An overflow is answered below, with the number of its datum.
+        with np.errstate(over="ignore", invalid="ignore"):
+            elementwise = [
+                -datum.weights * logprobs
+                for datum, logprobs in zip(self._data, self._logprobs, strict=True)
+            ]
         losses = [float(loss.sum(dtype=np.float64)) for loss in elementwise]
         check_finite_losses(losses)
         total = float(sum(losses))
