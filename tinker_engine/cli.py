@@ -84,7 +84,8 @@ def serve(
     try:
         server = Host(engine, config.host, config.port, key)
     except BaseException:
-        engine.stop()
+        engine.halt()
+        engine.close()
         raise
     facts = {
         "base_url": server.base_url,

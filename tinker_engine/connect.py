@@ -288,7 +288,8 @@ def _open_embedded(config: EngineConfig) -> Connection:
         host = Host(engine, "127.0.0.1", 0, new_api_key())
         host.start()
     except BaseException:
-        engine.stop()
+        engine.halt()
+        engine.close()
         raise
     client = tinker.ServiceClient(base_url=host.base_url, api_key=host.api_key)
     return Connection(

@@ -7,6 +7,7 @@ cursor a client sends back has been seen and is let go.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ class CompletionLog:
             self._entries.append(Completion(self._cursor, future.request_id, size))
             waiters, self._waiters = self._waiters, []
         for loop, event in waiters:
-            loop.call_soon_threadsafe(event.set)
+            # A loop that is closed has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
 
     async def after(self, cursor: int, timeout_s: float) -> tuple[list[Completion], int]:
         """Completions after a cursor, waiting for the first one; and the cursor to send next."""

@@ -86,11 +86,14 @@ class Engine:
         self.queue.start()
         self._keeper.start()
 
-    def stop(self) -> None:
-        """Finish the job at hand, fail what waits with a typed error, and close the database."""
+    def halt(self) -> None:
+        """Finish the job at hand and fail what waits with a typed error."""
         self._stop.set()
         self.queue.stop(_STOP_TIMEOUT_S)
         self.futures.fail_pending(Failure("the engine was shut down", "server"))
+
+    def close(self) -> None:
+        """Write what is still to be written and close the database; after `halt`."""
         self.futures.close()
         self._database.close()
 

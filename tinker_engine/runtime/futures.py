@@ -9,6 +9,7 @@ the background and in batches; sampling requests are not, because they can simpl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -150,7 +151,9 @@ class FutureTable:
             waiters, future.waiters = future.waiters, []
         self._note(future)
         for loop, waiter in waiters:
-            loop.call_soon_threadsafe(_wake, waiter)
+            # A loop that is closed has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_wake, waiter)
         if future.on_done is not None:
             future.on_done(future)
 
@@ -160,21 +163,25 @@ class FutureTable:
         Raises NotFoundError for an unknown id. A request of an earlier process comes back as it was
         stored; if it was unfinished, it comes back failed with advice.
         """
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        entry = (loop, waiter)
         with self._lock:
             future = self._futures.get(request_id)
             if future is not None and future.outcome is None:
-                loop = asyncio.get_running_loop()
-                waiter: asyncio.Future[None] = loop.create_future()
-                future.waiters.append((loop, waiter))
-            else:
-                waiter = None  # pyright: ignore[reportAssignmentType]
+                future.waiters.append(entry)
         if future is None:
             return await asyncio.to_thread(self._from_store, request_id)
-        if waiter is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            try:
-                await asyncio.wait_for(waiter, timeout_s)
-            except TimeoutError:
-                return None
+        if future.outcome is not None:
+            return future
+        try:
+            await asyncio.wait_for(waiter, timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            with self._lock:
+                if entry in future.waiters:
+                    future.waiters.remove(entry)
         return future
 
     def get(self, request_id: str) -> Future | None:

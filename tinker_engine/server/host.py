@@ -65,14 +65,16 @@ class Host:
         try:
             self._server.run([self._socket])
         finally:
-            self.engine.stop()
+            self.engine.halt()
+            self.engine.close()
 
     def stop(self) -> None:
-        """Stop serving and stop the engine."""
+        """Stop the engine and serving; who waits for a result is still told that it won't come."""
+        self.engine.halt()
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(timeout=10)
-        self.engine.stop()
+        self.engine.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

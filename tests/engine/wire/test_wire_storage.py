@@ -1,0 +1,203 @@
+"""Checkpoint folders that are whole or absent, and the database that indexes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from tinker_engine.errors import CheckpointError, EngineError, NotFoundError, RequestError
+from tinker_engine.protocol.paths import CheckpointPath, parse_path, run_folder_name
+from tinker_engine.runtime.ordering import OrderGate
+from tinker_engine.runtime.records import PrivacyPolicy, RunSpec
+from tinker_engine.storage.checkpoints import DIGESTS_FILE, CheckpointFolders
+from tinker_engine.storage.database import Database
+from tinker_engine.storage.store import CheckpointRecord, FutureRecord, RunRecord, Store
+from tinker_engine.storage.tables import Base
+
+PATH = CheckpointPath("abc:train:0", "weights", "one")
+
+
+def fill(text: str = "weights"):
+    def write(folder: Path) -> None:
+        (folder / "adapter_config.json").write_text("{}")
+        (folder / "sub").mkdir()
+        (folder / "sub" / "data.bin").write_text(text)
+
+    return write
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> CheckpointFolders:
+    return CheckpointFolders(tmp_path / "runs")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    database = Database(f"sqlite:///{tmp_path / 'state' / 'engine.sqlite3'}")
+    database.migrate()
+    return Store(database)
+
+
+def test_written_folder_opens_with_the_same_digest(folders: CheckpointFolders) -> None:
+    facts = folders.write(PATH, fill(), overwrite=False)
+    folder, opened = folders.open(PATH)
+    assert opened == facts
+    assert facts.size_bytes == 9
+    assert (folder / "sub" / "data.bin").read_text() == "weights"
+    with pytest.raises(CheckpointError, match="overwrite=True"):
+        folders.write(PATH, fill(), overwrite=False)
+    assert folders.write(PATH, fill("other"), overwrite=True) != facts
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "add", "digests", "no digests"])
+def test_damage_is_found(folders: CheckpointFolders, damage: str) -> None:
+    folders.write(PATH, fill(), overwrite=False)
+    folder = folders.folder(PATH)
+    file = folder / "sub" / "data.bin"
+    if damage == "flip":
+        file.write_text("Weights")
+    elif damage == "truncate":
+        file.write_text("weight")
+    elif damage == "remove":
+        file.unlink()
+    elif damage == "add":
+        (folder / "more").write_text("x")
+    elif damage == "digests":
+        (folder / DIGESTS_FILE).write_text("[]")
+    else:
+        (folder / DIGESTS_FILE).unlink()
+    with pytest.raises(CheckpointError, match=r"damaged|incomplete"):
+        folders.open(PATH)
+
+
+def test_failing_fill_leaves_nothing(folders: CheckpointFolders) -> None:
+    def broken(folder: Path) -> None:
+        fill()(folder)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(EngineError, match="No space left"):
+        folders.write(PATH, broken, overwrite=False)
+    assert list(folders.folder(PATH).parent.iterdir()) == []
+    with pytest.raises(NotFoundError):
+        folders.open(PATH)
+
+
+def test_overwrite_that_died_halfway_is_undone(folders: CheckpointFolders) -> None:
+    facts = folders.write(PATH, fill(), overwrite=False)
+    final = folders.folder(PATH)
+    final.rename(final.parent / f".old-{final.name}")
+    assert folders.open(PATH)[1] == facts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tinker://abc:train:0/weights/..",
+        "tinker://abc:train:0/weights/a/b",
+        "tinker://../weights/a",
+        "tinker://abc:train:0/other/a",
+        "tinker://abc:train:0/weights/",
+        "tinker://abc:train:0/weights/" + "a" * 129,
+        "tinker:/abc:train:0/weights/a",
+        "abc:train:0/weights/a",
+        "tinker://abc:train:0/weights/.hidden",
+        "tinker://abc:train:0/weights/a\n",
+    ],
+)
+def test_unsafe_paths_are_refused(text: str) -> None:
+    with pytest.raises(RequestError):
+        parse_path(text)
+
+
+def test_path_round_trip() -> None:
+    assert parse_path(str(PATH)) == PATH
+    assert run_folder_name("abc:train:0") == "abc-train-0"
+
+
+def test_migrated_tables_are_the_declared_ones(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+    database = Database(url)
+    database.migrate()
+    database.migrate()
+    found = inspect(create_engine(url))
+    for table in Base.metadata.sorted_tables:
+        columns = {c["name"]: c for c in found.get_columns(table.name)}
+        assert set(columns) == {c.name for c in table.columns}
+        assert all(columns[c.name]["nullable"] == c.nullable for c in table.columns)
+        assert {i["name"] for i in found.get_indexes(table.name)} == {i.name for i in table.indexes}
+
+
+def test_run_record_round_trip(store: Store) -> None:
+    policy = PrivacyPolicy(1.0, 0.1, 4.0, 1e-5, noise_multiplier=1.0)
+    spec = RunSpec(4, 32.0, ("q_proj",), 1, privacy=policy, labels={"a": "b"})
+    run = RunRecord(
+        "abc:train:0", "abc", 0, "nano", "0" * 64, spec, {"a": "b"}, None, "e", 1.0, 2.0
+    )
+    store.add_session("abc", sdk_version="x", display_name=None, user_metadata=None)
+    store.add_run(run)
+    assert store.run(run.id) == run
+    assert store.list_runs(10, 0).items == [run]
+    with pytest.raises(NotFoundError):
+        store.run("none")
+    record = CheckpointRecord(PATH, "d", 9, time.time(), {"x": "y"}, time.time() - 1)
+    store.put_checkpoint(record)
+    with pytest.raises(NotFoundError, match="expired"):
+        store.checkpoint(PATH)
+    assert store.expired_checkpoints() == [PATH]
+    store.put_checkpoint(dataclasses.replace(record, expires_at=None))
+    assert store.list_checkpoints(run.id).total == 1
+
+
+def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+    stores: list[Store] = []
+    for _ in range(2):
+        database = Database(url)
+        database.migrate()
+        stores.append(Store(database))
+    problems: list[Exception] = []
+
+    def write(store: Store, name: str) -> None:
+        try:
+            for i in range(20):
+                record = FutureRecord(f"{name}{i}", None, "k", "d", "done", "e", 1.0, {"i": i})
+                store.put_futures([record])
+        except Exception as error:
+            problems.append(error)
+
+    threads = [
+        threading.Thread(target=write, args=(s, n)) for s, n in zip(stores, "ab", strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    stored = stores[0].future("b19")
+    assert stored is not None
+    assert stored.result == {"i": 19}
+
+
+def test_gate_lets_through_in_order() -> None:
+    gate: OrderGate[str] = OrderGate()
+    assert gate.admit(3, "c") == []
+    assert gate.admit(None, "now") == ["now"]
+    assert gate.admit(1, "a") == ["a"]
+    assert gate.is_past(1)
+    assert gate.is_past(3)
+    assert not gate.is_past(2)
+    assert gate.admit(2, "b") == ["b", "c"]
+
+
+def test_gate_gives_up_on_a_missing_place() -> None:
+    gate: OrderGate[str] = OrderGate()
+    gate.admit(2, "b")
+    gate.admit(4, "d")
+    assert gate.expire(60) == (1, [])
+    assert gate.expire(0) == (1, ["b", "d"])
+    assert gate.admit(5, "e") == ["e"]
