@@ -86,7 +86,7 @@ def export(
 ) -> None:
     """Write your public-key file, signed by both keys, for people who should trust you."""
     from tensafe.errors import DataError
-    from tensafe.tgsp.files import atomic_path
+    from tensafe.files import atomic_path
     from tensafe.tgsp.keys import public_key_document
     from tensafe.tgsp.keystore import KeyStore
     from tensafe.tgsp.passphrase import passphrase_source

@@ -7,16 +7,14 @@ any are added up, which over-counts and never under-counts.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tensafe.errors import TensafeError
-from tensafe.files import write_json
+from tensafe.files import locked, write_json
 
 REGISTER = "privacy_register.json"
 # 64 bits of SHA-256: among a million records two collide with probability 3e-8, and a collision
@@ -53,7 +51,8 @@ class PrivacyRegister:
 
     def release(self, package: str, epsilon: float, delta: float, records: Sequence[str]) -> None:
         """Charge a release before its package is moved into place."""
-        with self._locked():
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.path):
             entries = self._read()
             entries.append(
                 {
@@ -78,10 +77,3 @@ class PrivacyRegister:
                 f"{self.path}: not a privacy register ({error}); restore it from a backup: "
                 "without it earlier releases can't be counted"
             ) from error
-
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from tensafe.errors import KeyStoreError
+from tensafe.files import locked, private_folder, read_private, write_private
 from tensafe.tgsp.canonical import JSONFormError, canonical_json, parse
-from tensafe.tgsp.files import locked, private_folder, read_private, write_private
 from tensafe.tgsp.keys import (
     SEED_BYTES,
     Identity,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tensafe.errors import KeyStoreError
-from tensafe.tgsp.files import read_private
+from tensafe.files import read_private
 from tensafe.tgsp.keystore import Passphrase, require_passphrase
 
 PASSPHRASE_VARIABLE = "TENSAFE_KEY_PASSPHRASE"

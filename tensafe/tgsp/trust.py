@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 from tensafe.errors import KeyStoreError
+from tensafe.files import locked, private_folder, read_private, write_private
 from tensafe.tgsp.canonical import JSONFormError, parse, reference_json
-from tensafe.tgsp.files import locked, private_folder, read_private, write_private
 from tensafe.tgsp.keys import (
     Identity,
     PublicIdentity,

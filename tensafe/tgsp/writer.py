@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tensafe.errors import DataError, GateRefusedError
+from tensafe.files import atomic_path
 from tensafe.gate.records import GateRecord, ThreeGates
 from tensafe.tgsp.canonical import canonical_json, sha256_hex
-from tensafe.tgsp.files import atomic_path
 from tensafe.tgsp.keys import Signer, encode64, public_keys_fields
 from tensafe.tgsp.manifest import (
     REQUIRED_SIGNED_FIELDS,
