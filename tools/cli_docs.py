@@ -9,6 +9,7 @@ import typer
 
 from tensafe.cli import application as tensafe_application
 from tinker_engine.cli import app as engine_app
+from tinker_engine.config import EngineConfig
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 HEAD = """# Commands
@@ -63,7 +64,27 @@ def text() -> str:
     parts = [HEAD]
     for program, app in (("tensafe", tensafe_application()), ("tinker-engine", engine_app)):
         parts += [described(n, c) for n, c in leaves(program, typer.main.get_command(app))]
-    return "\n".join(parts)
+    return "\n".join([*parts, environment()])
+
+
+def environment() -> str:
+    """The environment variables: the engine's settings, then the rest by hand."""
+    lines = ["## Environment", "", "| variable | meaning | default |", "|---|---|---|"]
+    for name, field in EngineConfig.model_fields.items():
+        default = field.get_default()
+        shown = "" if default is None or field.default_factory else f"`{default}`"
+        lines.append(f"| `TINKER_ENGINE_{name.upper()}` | {field.description} | {shown} |")
+    lines += [
+        "| `TINKER_BASE_URL` | Use this Tinker-compatible server instead of the embedded engine. |  |",
+        "| `TINKER_API_KEY` | Key for that server; alone, it selects hosted Tinker. |  |",
+        "| `TINKER_BASE_MODEL` | Base model on hosted Tinker. |  |",
+        "| `TENSAFE_HOME` | Folder of signing keys, trust store and privacy register. "
+        "| `~/.tensafe` |",
+        "| `TENSAFE_KEY_PASSPHRASE` | Passphrase of the signing key where no terminal can ask. |  |",
+        "| `SHARED_DATA` | Folder with the real data that some tests and claims use. |  |",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
