@@ -12,6 +12,14 @@ from tinker_engine.cli import app as engine_app
 from tinker_engine.config import EngineConfig
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+OTHERS = (
+    ("TINKER_BASE_URL", "Tinker-compatible server to use instead of the embedded engine.", ""),
+    ("TINKER_API_KEY", "Key for that server; alone, it selects hosted Tinker.", ""),
+    ("TINKER_BASE_MODEL", "Base model on hosted Tinker.", ""),
+    ("TENSAFE_HOME", "Folder of signing keys, trust and privacy register.", "`~/.tensafe`"),
+    ("TENSAFE_KEY_PASSPHRASE", "Passphrase of the signing key where no terminal can ask.", ""),
+    ("SHARED_DATA", "Folder with the real data that some tests and claims use.", ""),
+)
 HEAD = """# Commands
 
 Written by `python -m tools.cli_docs` from the commands themselves; `make check` compares.
@@ -74,16 +82,8 @@ def environment() -> str:
         default = field.get_default()
         shown = "" if default is None or field.default_factory else f"`{default}`"
         lines.append(f"| `TINKER_ENGINE_{name.upper()}` | {field.description} | {shown} |")
-    lines += [
-        "| `TINKER_BASE_URL` | Use this Tinker-compatible server instead of the embedded engine. |  |",
-        "| `TINKER_API_KEY` | Key for that server; alone, it selects hosted Tinker. |  |",
-        "| `TINKER_BASE_MODEL` | Base model on hosted Tinker. |  |",
-        "| `TENSAFE_HOME` | Folder of signing keys, trust store and privacy register. "
-        "| `~/.tensafe` |",
-        "| `TENSAFE_KEY_PASSPHRASE` | Passphrase of the signing key where no terminal can ask. |  |",
-        "| `SHARED_DATA` | Folder with the real data that some tests and claims use. |  |",
-        "",
-    ]
+    lines += [f"| `{name}` | {meaning} | {default} |" for name, meaning, default in OTHERS]
+    lines.append("")
     return "\n".join(lines)
 
 
