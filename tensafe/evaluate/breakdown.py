@@ -48,7 +48,7 @@ def closed_labels(
         answer = words(example.reference)
         if answer and len(answer) <= max_words:
             asked = "\n".join(message["content"] for message in example.prompt)
-            prompts[" ".join(answer)].add(normalised(asked))
+            prompts[" ".join(answer)].add(asked.casefold())
     return {answer: len(asked) for answer, asked in prompts.items() if len(asked) >= min_repeats}
 
 

@@ -12,7 +12,9 @@ from typing import Literal
 
 PersonalKind = Literal["email", "phone", "card", "iban", "ssn", "secret"]
 _EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b", re.IGNORECASE)
-_PHONE = re.compile(r"(?<![\w.])\+?\(?\d(?:[\s()/.-]{0,2}\d){6,14}(?![\w])")
+# Not within sums ("4000-1500=2500") and not after a currency sign.
+_PHONE = re.compile(r"(?<![\w.=*/<$€£-])\+?\(?\d(?:[\s()/.-]{0,2}\d){6,14}(?![\w=*<>/.-]*[\w=])")
+_GROUPED = re.compile(r"\d{2,4}(?:[ ./-]\d{2,4}){2,4}")
 _CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:\s?[A-Z0-9]{4}){2,7}(?:\s?[A-Z0-9]{1,3})?\b")
 _SSN = re.compile(r"\b(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}\b")
@@ -61,9 +63,10 @@ def personal_data(text: str) -> tuple[Personal, ...]:
             add("card", match[0], digits_of(match[0]))
     for match in _PHONE.finditer(text):
         digits = digits_of(match[0])
-        # Shorter numbers without a sign of a phone are spans of years, prices and the like.
-        is_marked = match[0].startswith(("+", "(")) or len(digits) >= 9
-        if is_marked and len(digits) <= 15 and len(set(digits)) > 1:
+        # Numbers without a sign of a phone are spans of years, prices, quantities and the like.
+        is_marked = match[0].startswith(("+", "(", "0"))
+        is_phone = is_marked or (len(digits) >= 9 and _GROUPED.fullmatch(match[0]) is not None)
+        if is_phone and len(digits) <= 15 and len(set(digits)) > 1:
             add("phone", match[0], digits)
     return tuple(found.values())
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from local_model import LocalModel, asked, corpus_pairs, dataset_of
@@ -160,6 +161,26 @@ def test_check_digits() -> None:
     assert not is_card("4111 1111 1111 1112")
     assert is_iban("DE89 3704 0044 0532 0130 00")
     assert not is_iban("DE89 3704 0044 0532 0130 01")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_phone"),
+    [
+        ("+49 30 901820", True),
+        ("(555) 123-4567", True),
+        ("555-123-4567", True),
+        ("030 901 820", True),
+        ("1914-1918", False),
+        ("4000-1500=<<4000-1500=2500>>2500", False),
+        ("400-150-250=0", False),
+        ("a loss of $1600020003", False),
+        ("16000200032", False),
+        ("3.14159265358", False),
+        ("2020-08-06", False),
+    ],
+)
+def test_phones_are_told_from_other_numbers(text: str, is_phone: bool) -> None:
+    assert any(item.kind == "phone" for item in personal_data(text)) == is_phone
 
 
 def test_kinds_of_personal_data() -> None:
