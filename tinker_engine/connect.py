@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote
 
 from tinker_engine.errors import (
+    AuthenticationError,
     CheckpointError,
     NotFoundError,
     RequestError,
@@ -93,7 +94,10 @@ class Connection:
         if self._capabilities is None:
             try:
                 self._capabilities = _get(self, f"{_EXTENSIONS}/capabilities").json()
-            except (NotFoundError, RequestError, UnsupportedByServerError):
+            except AuthenticationError:
+                raise
+            # Another server answers this route with some 4xx, or with something that isn't JSON.
+            except (RequestError, ValueError):
                 self._capabilities = {}
         assert self._capabilities is not None
         return self._capabilities
@@ -338,6 +342,8 @@ def _get(connection: Connection, route: str) -> Any:
     if answer.is_success:
         return answer
     message = _message(answer)
+    if answer.status_code in (401, 403):
+        raise AuthenticationError(f"{connection.base_url} refused the API key: {message}")
     if answer.status_code == 404:
         raise NotFoundError(message)
     if answer.status_code < 500:

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from tinker_engine.errors import EngineError, NotFoundError, RequestError
 from tinker_engine.protocol.training import first_problem
@@ -76,6 +77,11 @@ def install_error_handlers(app: FastAPI) -> None:
             EngineError(f"internal error {number}; the server's log has the traceback")
         )
 
+    async def on_disconnect(_request: Request, _error: Exception) -> Response:
+        # Nobody is left to read this; without it the log would hold a traceback.
+        return Response(status_code=400)
+
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(EngineError, on_engine_error)
     app.add_exception_handler(ValidationError, on_bad_body)
     app.add_exception_handler(RequestValidationError, on_bad_body)

@@ -40,7 +40,14 @@ NOT_SERVED: dict[tuple[str, str], str] = {
 
 def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
     """The application that serves `engine` to clients that hold one of the keys."""
-    app = FastAPI(title="tinker-engine", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="tinker-engine",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=engine.config.max_body_bytes,
+        # Requests hold what users train on; none of it goes to a tracing backend by accident.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     install_error_handlers(app)
     # Routes are tried in this order, so the busiest come first.
     for make in (

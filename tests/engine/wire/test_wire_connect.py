@@ -27,6 +27,7 @@ from tinker_engine.connect import (
     require_privacy,
 )
 from tinker_engine.errors import (
+    AuthenticationError,
     ModelLoadError,
     NotFoundError,
     RequestError,
@@ -109,7 +110,7 @@ def test_own_server_by_url(connection: Connection, monkeypatch: pytest.MonkeyPat
     assert load_tokenizer(remote).encode("hello") == load_tokenizer("nano").encode("hello")
     assert connection_of(remote.service_client) is remote
     monkeypatch.setenv("TINKER_API_KEY", "tml-wrong")
-    with pytest.raises(RequestError, match="API key"):
+    with pytest.raises(AuthenticationError, match="API key"):
         base_info(open_engine(connection.base_url))
 
 
@@ -169,7 +170,10 @@ def test_config_refuses_unknown_fields(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_import_is_light() -> None:
-    code = "import sys, tinker_engine; print([m for m in ('torch', 'tinker', 'sqlalchemy') if m in sys.modules])"
+    code = (
+        "import sys, tinker_engine;"
+        "print([m for m in ('torch', 'tinker', 'sqlalchemy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

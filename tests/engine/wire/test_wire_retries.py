@@ -180,6 +180,9 @@ def test_zstd_bomb_is_refused(raw: httpx.Client) -> None:
     assert answer.status_code == 413
     broken = raw.post("/forward_backward", content=b"nonsense", headers=headers)
     assert broken.status_code == 400
+    plain = {"Content-Type": "application/json"}
+    for path in ("/forward_backward", "/asample", "/create_session"):
+        assert raw.post(path, content=b" " * (65 << 20), headers=plain).status_code == 413
 
 
 def test_step_without_gradients_fails_typed(raw: httpx.Client, new_run: NewRun) -> None:
