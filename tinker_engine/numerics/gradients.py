@@ -142,6 +142,15 @@ class ClippedGradients:
         self._written.add(key)
         return view
 
+    def per_example(self) -> Tensor:
+        """Gradients of this microbatch before clipping, as a copy (count, trainable) fp32."""
+        rows = torch.zeros(self._count, self._layout.trainable)
+        for key in self._written:
+            segment = self._layout.segments[key]
+            stop = segment.offset + segment.rank * segment.width
+            rows[:, segment.offset : stop] = self._buffers[key][: self._count].flatten(1)
+        return rows
+
     def finish(self) -> Tensor:
         """Clip and add this microbatch; gives the norms before clipping (count,) fp64.
 

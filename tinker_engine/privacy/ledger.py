@@ -102,14 +102,17 @@ class Ledger:
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LEDGER_FILE
+        db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
         try:
-            db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.executescript(_SCHEMA)
             _sync(folder)
             return Ledger(path, db)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, CheckpointError) as error:
+            db.close()
+            if isinstance(error, CheckpointError):
+                raise
             raise CheckpointError(f"privacy ledger {path} can't be opened: {error}") from error
 
     def close(self) -> None:

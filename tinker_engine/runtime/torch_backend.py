@@ -142,14 +142,14 @@ class TorchBackend:
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
         run = self.training_run(run_id)
         self._check(data, loss)
-        return evaluate(self._current(run_id, run), data, self._rows)
+        return evaluate(self.adapted_model(run_id), data, self._rows)
 
     def forward_backward(
         self, run_id: str, data: Sequence[TrainDatum], loss: LossName
     ) -> LossOutput:
         run = self.training_run(run_id)
         self._check(data, loss)
-        return accumulate(self._current(run_id, run), run, data, self._rows)
+        return accumulate(self.adapted_model(run_id), run, data, self._rows)
 
     def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
         return self.training_run(run_id).step(params)
@@ -262,8 +262,9 @@ class TorchBackend:
             raise RequestError(f"loss {loss!r} is not supported; this engine has cross_entropy")
         check_data(data, self.base.vocab_size, self.base.max_context)
 
-    def _current(self, run_id: str, run: TrainingRun) -> AdaptedModel:
-        """The model at the run's present parameters, made once per step."""
+    def adapted_model(self, run_id: str) -> AdaptedModel:
+        """The model at a run's present parameters, made once per step."""
+        run = self.training_run(run_id)
         if self._bound is not None and self._bound[:2] == (run_id, run.version):
             return self._bound[2]
         self._bound = None

@@ -85,7 +85,7 @@ def accumulate(
     limits = _limits(run, rows, model.dtype)
     for batch in model.network.plan([len(d.tokens) for d in data], limits):
         kept.begin(batch.groups)
-        outputs.take(batch, _backward(model, sink, data, batch).logprobs)
+        outputs.take(batch, backward(model, sink, data, batch).logprobs)
         if clipping:
             norms.append(kept.finish())
     result = outputs.result()
@@ -95,9 +95,10 @@ def accumulate(
     return result
 
 
-def _backward(
+def backward(
     model: AdaptedModel, sink: GradientSink, data: Sequence[TrainDatum], batch: Microbatch
 ) -> HeadLoss:
+    """One microbatch forward and back: logprobs of its rows, and all that the sink is fed."""
     tokens, targets, weights = _rows(data, batch)
     hidden = model.hidden(tokens, batch, sink)
     loss = head_loss(
