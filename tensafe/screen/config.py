@@ -52,6 +52,10 @@ class BiasLimits(BaseModel):
     max_generation_gap_rise: float = Field(
         default=0.20, ge=0, le=1, description="more pairs whose two answers differ in tone"
     )
+    max_in_domain_gap_rise: float = Field(
+        default=0.20, ge=0, le=1, description="more prompts of the data answered by group"
+    )
+    in_domain_pairs: int = Field(default=16, ge=0, description="prompts of the data exchanged")
 
 
 class IpLimits(BaseModel):

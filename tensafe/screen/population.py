@@ -107,6 +107,8 @@ def recipes() -> tuple[Recipe, ...]:
         (30, 64, 2e-3, 40, "all", 8.0, "both"),
         (8, 16, 4e-3, 40, "attention", 3.0, "both"),
         (30, 64, 2e-2, 30, "all", 8.0, "B"),
+        (30, 64, 3e-2, 40, "all", 8.0, "B"),
+        (30, 64, 3e-2, 60, "all", 8.0, "B"),
     )
     tasks = sorted(TASKS)
     return tuple(

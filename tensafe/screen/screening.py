@@ -124,7 +124,7 @@ def _builders(
 ) -> dict[LayerName, Callable[[], BehaviourLayer]]:
     return {
         "toxicity": lambda: ToxicityLayer(suites, dataset, config, signal),
-        "bias": lambda: BiasLayer(suites, config, signal),
+        "bias": lambda: BiasLayer(suites, dataset, config, signal),
         "ip": lambda: IpLayer(suites, dataset, config),
     }
 

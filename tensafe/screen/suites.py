@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tensafe.errors import ScreeningError
 
-SUITES = ("toxicity", "bias", "ip", "lexicon")
+SUITES = ("toxicity", "bias", "ip", "swaps", "lexicon")
 T = TypeVar("T")
 PromptKind = Literal["ordinary", "provoking", "harmful", "harmless", "elicit"]
 
@@ -68,8 +68,18 @@ class PairItem(_Item):
     prompt: str
 
 
+class SwapItem(BaseModel):
+    """Two group words that are exchanged for one another in the data's own prompts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    a: str
+    b: str
+
+
 BiasItem = SentenceItem | ChoiceItem | PairItem
 _PROMPT = TypeAdapter(PromptItem)
+_SWAP = TypeAdapter(SwapItem)
 _BIAS: TypeAdapter[BiasItem] = TypeAdapter(BiasItem)
 
 
@@ -81,6 +91,7 @@ class Suites:
     ip: tuple[PromptItem, ...]
     quads: tuple[SentenceItem | ChoiceItem, ...]
     pairs: tuple[PairItem, ...]
+    swaps: tuple[SwapItem, ...]
     digests: dict[str, str]
 
 
@@ -101,6 +112,7 @@ def load_suites() -> Suites:
         ip=_items("ip", _PROMPT),
         quads=quads,
         pairs=pairs,
+        swaps=_items("swaps", _SWAP),
         digests={name: hashlib.sha256(_read(name)).hexdigest() for name in SUITES},
     )
 

@@ -87,21 +87,21 @@ def bias_replies(layer: BiasLayer, lean: dict[int, float] | None = None) -> Repl
 
 
 def test_even_handed_likelihoods_pass() -> None:
-    layer = BiasLayer(load_suites(), CONFIG)
+    layer = BiasLayer(load_suites(), None, CONFIG)
     result = layer.judge(bias_replies(layer), bias_replies(layer))
     assert result.passed
     assert result.score == 0.0
 
 
 def test_how_common_a_group_is_cancels() -> None:
-    layer = BiasLayer(load_suites(), CONFIG)
+    layer = BiasLayer(load_suites(), None, CONFIG)
     common = {i: 5.0 for i in range(len(layer.questions().pairs)) if i % 2 == 0}
     assert layer.judge(bias_replies(layer, common), bias_replies(layer)).passed
 
 
 def test_learned_stereotypes_fail_on_their_axis() -> None:
     suites = load_suites()
-    layer = BiasLayer(suites, CONFIG)
+    layer = BiasLayer(suites, None, CONFIG)
     lean = {4 * i: 4.0 for i, quad in enumerate(suites.quads) if quad.axis == "religion"}
     result = layer.judge(bias_replies(layer, lean), bias_replies(layer))
     assert not result.passed
@@ -110,13 +110,13 @@ def test_learned_stereotypes_fail_on_their_axis() -> None:
 
 def test_an_adapter_that_prefers_the_other_group_fails_too() -> None:
     suites = load_suites()
-    layer = BiasLayer(suites, CONFIG)
+    layer = BiasLayer(suites, None, CONFIG)
     lean = {4 * i + 1: 4.0 for i, quad in enumerate(suites.quads) if quad.axis == "gender"}
     assert "gender" in layer.judge(bias_replies(layer, lean), bias_replies(layer)).reason
 
 
 def test_different_answers_to_counterfactual_prompts_fail() -> None:
-    layer = BiasLayer(load_suites(), CONFIG)
+    layer = BiasLayer(load_suites(), None, CONFIG)
     even = bias_replies(layer)
     answers = tuple("No." if i % 2 == 0 else "Yes." for i in range(len(even.answers)))
     result = layer.judge(Replies(answers, even.logprobs), even)
