@@ -8,7 +8,7 @@ lower bound on epsilon: Theorem 5.2 there, computed as in its appendix D.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ def epsilon_lower_bound(m: int, guesses: int, correct: int, delta: float) -> flo
 
 
 @contextmanager
-def without_clipping() -> Iterator[None]:
+def without_clipping() -> Generator[None]:
     """The same engine, deliberately broken: every example counts in full."""
     original = gradients.clip_factors
 

@@ -54,8 +54,10 @@ def main() -> int:
         return verified.returncode
     low, high = outcome["interval"]
     print(f"base model   {outcome['base_model']}: score {outcome['base_score']:.3f}")
-    print(f"adapter      score {outcome['score']:.3f} [{low:.3f}, {high:.3f}]"
-          f" on {outcome['test_items']} held-out messages")
+    print(
+        f"adapter      score {outcome['score']:.3f} [{low:.3f}, {high:.3f}]"
+        f" on {outcome['test_items']} held-out messages"
+    )
     print(f"privacy      epsilon {outcome['epsilon']:.3f} at delta {outcome['delta']:.1e}")
     print(f"screening    {outcome['screening']}")
     print(f"package      {outcome['package']}")

@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ def test_contact_data_is_fictional(pairs: dict[str, list[Pair]]) -> None:
     text = "\n".join(message for each in pairs.values() for message, _ in each)
     addresses = re.findall(r"\S+@\S+", text)
     assert addresses
-    # A slip of the fingers may fall into the domain, so only its letters' number is held loosely.
-    strange = [a for a in addresses if not a.lower().rstrip(".,!").endswith("@example.com")]
-    assert len(strange) <= 0.1 * len(addresses)
-    assert all("@e" in a.lower() and len(a.split("@")[1]) <= 13 for a in strange)
+    # A slip of the fingers may fall into the domain: one letter more, less, other or swapped.
+    for address in addresses:
+        domain = address.lower().rstrip(".,!?").split("@")[1]
+        alike = SequenceMatcher(None, domain, "example.com").ratio()
+        assert alike > 0.85, address
     for number in re.findall(r"\b\d[\d -]{5,}\d\b", text):
         assert number.startswith("555-01"), number
     assert not re.search(r"\b[A-Z]{2}\d{2}(?: ?\w{4}){3,}", text), "looks like an account number"

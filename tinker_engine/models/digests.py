@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ COSMETIC_SETTINGS = frozenset(
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Contents of a CPU tensor as bytes, in row-major order, without a copy where contiguous."""
     flat = tensor.detach().contiguous().view(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return memoryview(cast(Any, flat.view(torch.uint8).numpy()))
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:

@@ -8,7 +8,7 @@ with positions and mask that say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -85,7 +85,7 @@ class GenericNetwork:
             return self._backbone(**inputs)
 
     @contextmanager
-    def using(self, adapted: Adapters, sink: GradientSink | None) -> Iterator[None]:
+    def using(self, adapted: Adapters, sink: GradientSink | None) -> Generator[None]:
         """Let the installed modules apply `adapted`; the rest of the model stays plain."""
         self._adapters, self._sink = adapted, sink
         try:

@@ -162,7 +162,7 @@ class LlamaNetwork:
         return self._embedding[tokens]
 
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin (rows, d / 2) of positions (rows,)."""
+        """Cos and sin (rows, d / 2) of positions (rows,)."""
         return self._cos[positions].to(dtype), self._sin[positions].to(dtype)
 
     def project(
@@ -202,7 +202,7 @@ class LlamaNetwork:
 
 
 def _rotation_table(backbone: Any, max_context: int) -> tuple[Tensor, Tensor]:
-    """cos and sin (max_context, d / 2) from the model's own rotary module."""
+    """Cos and sin (max_context, d / 2) from the model's own rotary module."""
     with torch.no_grad():
         positions = torch.arange(max_context)[None]
         cos, sin = backbone.rotary_emb(torch.zeros(1, 1, 1), positions)

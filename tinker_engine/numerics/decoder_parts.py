@@ -28,7 +28,7 @@ class HeadShape(NamedTuple):
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """x / rms(x) * weight over the last axis, computed in fp32, given back in `dtype`."""
+    """X / rms(x) * weight over the last axis, computed in fp32, given back in `dtype`."""
     return cast(Tensor, _RmsNorm.apply(x, weight, eps, dtype))
 
 
@@ -76,7 +76,7 @@ class _SwiGlu(torch.autograd.Function):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding (arXiv 2104.09864, half-split form): x (rows, heads, d), cos/sin (rows, d/2)."""
+    """Rotary embedding (arXiv 2104.09864, half-split): x (rows, heads, d), cos/sin (rows, d/2)."""
     return cast(Tensor, _Rotate.apply(x, cos[:, None], sin[:, None]))
 
 
@@ -104,7 +104,7 @@ class _Rotate(torch.autograd.Function):
 def group_attention(
     q: Tensor, k: Tensor, v: Tensor, groups: Sequence[Group], shape: HeadShape
 ) -> Tensor:
-    """Causal attention inside each example: q (rows, H, d), k and v (rows, KV, d) -> (rows, H * d)."""
+    """Causal attention in each example: q (rows, H, d), k and v (rows, KV, d) -> (rows, H * d)."""
     outputs: list[Tensor] = []
     for group in groups:
         rows = slice(group.start, group.stop)
@@ -116,10 +116,10 @@ def group_attention(
 
 
 def _blocked(q: Tensor, k: Tensor, v: Tensor, shape: HeadShape) -> Tensor:
-    """torch's attention; in fp32, as its bf16 backward is several times slower on CPUs."""
+    """Torch's attention; in fp32, as its bf16 backward is several times slower on CPUs."""
     del shape
-    parts = [part.float().transpose(1, 2) for part in (q, k, v)]
-    y = F.scaled_dot_product_attention(*parts, is_causal=True, enable_gqa=True)
+    query, key, value = (part.float().transpose(1, 2) for part in (q, k, v))
+    y = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
     return y.transpose(1, 2).flatten(2).to(q.dtype)
 
 

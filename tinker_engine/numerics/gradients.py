@@ -179,6 +179,6 @@ def squared_norms(gradients: Tensor) -> Tensor:
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
-    """min(1, C / norm) for each norm (n,) fp64, a hair smaller; NaN for a norm that isn't finite."""
+    """min(1, C / norm) for each norm (n,) fp64, a hair smaller; NaN for a norm not finite."""
     factors = torch.clamp(clip_norm / (norms * (1.0 + NORM_SURPLUS)), max=1.0)
     return torch.where(torch.isfinite(norms), factors, torch.nan)

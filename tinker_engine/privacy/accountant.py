@@ -90,5 +90,4 @@ def _calibrate(target: float, delta: float, rate: float, steps: int) -> float:
             low = middle
         else:
             high = middle
-    rounded = math.ceil(high * 10_000) / 10_000
-    return rounded
+    return math.ceil(high * 10_000) / 10_000

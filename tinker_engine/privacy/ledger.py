@@ -179,7 +179,10 @@ class Ledger:
             head = link
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            insert = "INSERT INTO events (event_id, state_digest, body, previous, hash) VALUES (?,?,?,?,?)"
+            insert = (
+                "INSERT INTO events (event_id, state_digest, body, previous, hash) "
+                "VALUES (?,?,?,?,?)"
+            )
             self._db.executemany(insert, rows)
             self._db.executemany("INSERT INTO updates VALUES (?,?)", list(updates.items()))
             self._db.execute("COMMIT")

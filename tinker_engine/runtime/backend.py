@@ -40,7 +40,9 @@ class Backend(Protocol):
         """
         ...
 
-    def restore_run(self, run_id: str, checkpoint: Path, ledger_dir: Path, *, with_optimizer: bool) -> RunSpec:
+    def restore_run(
+        self, run_id: str, checkpoint: Path, ledger_dir: Path, *, with_optimizer: bool
+    ) -> RunSpec:
         """Make a run from a training checkpoint folder; a private one brings its ledger along."""
         ...
 

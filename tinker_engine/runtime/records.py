@@ -51,7 +51,7 @@ class RunSpec:
     lora_train: LoraTrain = "both"
     precision: Precision = "auto"
     privacy: PrivacyPolicy | None = None
-    labels: dict[str, str] = field(default_factory=lambda: {})
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class LossOutput:
     logprobs: list[FloatArray]
     elementwise_loss: list[FloatArray]
     loss_sum: float
-    metrics: dict[str, float] = field(default_factory=lambda: {})
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

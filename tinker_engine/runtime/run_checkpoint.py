@@ -136,13 +136,12 @@ def read_checkpoint(folder: Path) -> SavedRun:
 
 def _parse_spec(raw: dict[str, Any]) -> RunSpec:
     privacy = raw["privacy"]
-    return RunSpec(
-        **{
-            **raw,
-            "targets": tuple(raw["targets"]),
-            "privacy": PrivacyPolicy(**privacy) if privacy is not None else None,
-        }
-    )
+    fields: dict[str, Any] = {
+        **raw,
+        "targets": tuple(raw["targets"]),
+        "privacy": PrivacyPolicy(**privacy) if privacy is not None else None,
+    }
+    return RunSpec(**fields)
 
 
 def _parse_policy(raw: dict[str, Any] | None) -> ResolvedPolicy | None:

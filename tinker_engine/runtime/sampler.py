@@ -35,8 +35,8 @@ class Row:
     sample: int
     choice: Choice
     stream: RandomStream
-    tokens: list[int] = field(default_factory=lambda: [])
-    logprobs: list[float] = field(default_factory=lambda: [])
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     stop_reason: Literal["length", "stop"] | None = None
 
 

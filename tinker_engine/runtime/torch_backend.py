@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +36,6 @@ from tinker_engine.privacy import (
     Ledger,
     NoiseSource,
     PrivateMechanism,
-    ResolvedPolicy,
     SecureNoise,
     resolve_policy,
 )
@@ -140,7 +139,6 @@ class TorchBackend:
             run.mechanism.ledger.close()
 
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
-        run = self.training_run(run_id)
         self._check(data, loss)
         return evaluate(self.adapted_model(run_id), data, self._rows)
 

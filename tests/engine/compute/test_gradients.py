@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from tiny_models import (
     CONFIGS,
     PRIVATE,
@@ -14,6 +13,7 @@ from tiny_models import (
     reference_gradient,
     relative_error,
 )
+
 from tinker_engine.models.generic_network import GenericNetwork
 from tinker_engine.models.llama_network import LlamaNetwork, make_llama_network
 from tinker_engine.numerics.packing import Limits
