@@ -66,7 +66,7 @@ def train(
     ] = True,
     epsilon: Annotated[float, typer.Option(help="Privacy budget of this run.")] = 8.0,
     delta: Annotated[float | None, typer.Option(help="[default: min(1e-5, 1/n^1.1)]")] = None,
-    clip_norm: Annotated[float, typer.Option(help="Bound on one example's gradient.")] = 1.0,
+    clip_norm: Annotated[float, typer.Option(help="Bound on one example's gradient.")] = 0.2,
     lot: Annotated[int | None, typer.Option(help="Mean examples per private step.")] = None,
     steps: Annotated[int | None, typer.Option(help="Private steps.")] = None,
     lora_train: Annotated[str, typer.Option(help="Under noise: B (A stays random) or both.")] = "B",

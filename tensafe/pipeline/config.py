@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
     dp: bool = Field(default=True, description="train with differential privacy")
     epsilon: float = Field(default=8.0, gt=0)
     delta: float | None = Field(default=None, gt=0, lt=1)
-    clip_norm: float = Field(default=1.0, gt=0)
+    clip_norm: float = Field(default=0.2, gt=0)
     lot: int | None = Field(default=None, gt=0, description="mean number of examples per step")
     steps: int | None = Field(default=None, gt=0)
     lora_train: str = Field(

@@ -27,7 +27,7 @@ class PrivacyConfig(BaseModel):
 
     epsilon: float = Field(default=8.0, gt=0, description="privacy budget of the whole run")
     delta: float | None = Field(default=None, gt=0, lt=1)
-    clip_norm: float = Field(default=1.0, gt=0, description="bound on one example's gradient norm")
+    clip_norm: float = Field(default=0.2, gt=0, description="bound on one example's gradient norm")
     expected_batch_size: int | None = Field(default=None, gt=0, description="mean Poisson lot")
     steps: int | None = Field(default=None, gt=0)
     train: Literal["B", "both"] = Field(
