@@ -38,6 +38,7 @@ HOTELLING_LEVEL = 0.99
 RANGE_QUANTILE = 0.005
 RANGE_MARGIN = 0.5
 CONCENTRATION_MARGIN = 2.0
+_SHARES = ("effective_rank_share", "top_share")
 
 
 def shrunken_covariance(sample: Array) -> tuple[Array, float]:
@@ -138,6 +139,8 @@ def spectral_ranges(population: Sequence[AdapterWeights]) -> dict[str, Range]:
         low, high = (float(v) for v in np.quantile(values, [RANGE_QUANTILE, 1 - RANGE_QUANTILE]))
         margin = RANGE_MARGIN * (high - low)
         ranges[name] = Range(low=low - margin, high=high + margin)
+        if name in _SHARES:
+            ranges[name] = Range(low=max(0.0, low - margin), high=min(1.0, high + margin))
     return ranges
 
 
