@@ -14,96 +14,42 @@ Importing this module is cheap: tinker (and with it torch) is imported on the fi
 from __future__ import annotations
 
 import atexit
-import hashlib
 import os
 import threading
-import uuid
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import quote
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tinker_engine.errors import (
-    AuthenticationError,
-    CheckpointError,
-    NotFoundError,
-    RequestError,
-    ServerUnavailableError,
-    UnsupportedByServerError,
+from tinker_engine.connection import (
+    Connection,
+    Kind,
+    base_info,
+    connection_of,
+    download_adapter,
+    load_tokenizer,
+    register,
+    require_privacy,
+    run_privacy,
 )
+from tinker_engine.errors import RequestError
 
 if TYPE_CHECKING:
     import tinker
 
     from tinker_engine.config import EngineConfig
-    from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
-    from tinker_engine.server.host import Host
 
-Kind = Literal["embedded", "hosted", "server"]
+__all__ = [
+    "Connection",
+    "base_info",
+    "connect",
+    "connection_of",
+    "download_adapter",
+    "load_tokenizer",
+    "open_engine",
+    "require_privacy",
+    "run_privacy",
+]
+
 HOSTED_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
-_TIMEOUT_S = 60.0
-_EXTENSIONS = "/api/v1/engine"
-
-
-@dataclass
-class Connection:
-    """An open connection; `close()` ends its session and, if embedded, its engine."""
-
-    kind: Kind
-    service_client: tinker.ServiceClient
-    base_url: str
-    api_key: str = field(repr=False)
-    base_model: str | None = None
-    _host: Host | None = field(default=None, repr=False)
-    _capabilities: dict[str, Any] | None = field(default=None, repr=False)
-    _is_closed: bool = field(default=False, repr=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close("success" if kind is None else "errored")
-
-    def close(self, status: Literal["success", "errored", "interrupted"] = "success") -> None:
-        """End the session and, if embedded, the engine; closing twice is harmless."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        _connections.pop(id(self.service_client), None)
-        try:
-            self.service_client.close(status).result(timeout=10)
-        # The engine is going away in any case, and so is the session with it.
-        except Exception as error:
-            _logger().debug("the session could not be ended: %s", error)
-        if self._host is not None:
-            self._host.stop()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._is_closed
-
-    def capabilities(self) -> dict[str, Any]:
-        """What the server offers beyond the Tinker API; empty for other servers."""
-        if self._capabilities is None:
-            try:
-                self._capabilities = _get(self, f"{_EXTENSIONS}/capabilities").json()
-            except AuthenticationError:
-                raise
-            # Another server answers this route with some 4xx, or with something that isn't JSON.
-            except (RequestError, ValueError):
-                self._capabilities = {}
-        assert self._capabilities is not None
-        return self._capabilities
-
-
-_connections: dict[int, Connection] = {}
 _shared: dict[str, Connection] = {}
 _shared_lock = threading.Lock()
 
@@ -122,7 +68,7 @@ def connect(
     kind, _ = _choose(engine)
     if kind != "embedded":
         connection = open_engine(engine, base_model=base_model, config=config)
-        atexit.register(connection.close)
+        _close_at_exit(connection)
         return connection.service_client
     config = _configured(config, base_model)
     key = config.model_dump_json()
@@ -130,7 +76,7 @@ def connect(
         connection = _shared.get(key)
         if connection is None or connection.is_closed:
             connection = _shared[key] = open_engine("embedded", config=config)
-            atexit.register(connection.close)
+            _close_at_exit(connection)
     return connection.service_client
 
 
@@ -143,117 +89,17 @@ def open_engine(
     """As `connect`, but gives a Connection of one's own that can be closed."""
     kind, url = _choose(engine)
     if kind == "embedded":
-        connection = _open_embedded(_configured(config, base_model))
-    else:
-        connection = _open_remote(kind, url, base_model)
-    _connections[id(connection.service_client)] = connection
-    return connection
+        return register(_open_embedded(_configured(config, base_model)))
+    return register(_open_remote(kind, url, base_model))
 
 
-def connection_of(client: Connection | tinker.ServiceClient) -> Connection:
-    """The connection behind a ServiceClient that `connect` or `open_engine` gave."""
-    if isinstance(client, Connection):
-        return client
-    connection = _connections.get(id(client))
-    if connection is None or connection.service_client is not client:
-        raise RequestError(
-            "this ServiceClient was not opened by tinker_engine.connect; open it there"
-        )
-    return connection
-
-
-def load_tokenizer(source: Connection | tinker.ServiceClient | str) -> Any:
-    """The tokenizer of a connection's base model, or of a model name or folder; works offline.
-
-    The SDK's own lookup asks the hub for whatever the model is called, which fails for `nano`, for
-    folders, and without a network.
-    """
-    from transformers import AutoTokenizer
-
-    if isinstance(source, str):
-        from tinker_engine.config import EngineConfig
-        from tinker_engine.models.base_model import resolve_folder
-        from tinker_engine.runtime.names import read_aliases, resolve
-
-        name = resolve(source, read_aliases(EngineConfig().aliases_file))
-        return AutoTokenizer.from_pretrained(resolve_folder(name), local_files_only=True)
-    connection = connection_of(source)
-    if connection.capabilities():
-        info = base_info(connection)
-        if Path(info.path).is_dir():
-            return AutoTokenizer.from_pretrained(info.path, local_files_only=True)
-        return load_tokenizer(info.name)
-    if connection.base_model is None:
-        raise RequestError(
-            "name the base model: connect(..., base_model=NAME) or TINKER_BASE_MODEL"
-        )
-    return load_tokenizer(connection.base_model)
-
-
-def base_info(client: Connection | tinker.ServiceClient) -> BaseInfo:
-    """Identity of the base model that this engine serves."""
-    from tinker_engine.runtime.records import BaseInfo
-
-    connection = connection_of(client)
-    _require_engine(connection, "the identity of its base model")
-    return BaseInfo(**_get(connection, f"{_EXTENSIONS}/base").json())
-
-
-def run_privacy(client: Connection | tinker.ServiceClient, run_id: str) -> PrivacyRecord:
-    """What a private run has spent, as its ledger says; NotFoundError for a run without privacy."""
-    from tinker_engine.runtime.records import PrivacyRecord
-
-    connection = connection_of(client)
-    require_privacy(connection)
-    return PrivacyRecord(**_get(connection, f"{_EXTENSIONS}/runs/{quote(run_id)}/privacy").json())
-
-
-def require_privacy(client: Connection | tinker.ServiceClient) -> None:
-    """Raise UnsupportedByServerError unless the server trains with differential privacy."""
-    connection = connection_of(client)
-    if not connection.capabilities().get("privacy"):
-        raise UnsupportedByServerError(
-            f"{connection.base_url} does not train with differential privacy; use the embedded "
-            "engine or a tinker-engine server, or train without privacy on purpose"
-        )
-
-
-def download_adapter(
-    client: Connection | tinker.ServiceClient, path: str, destination: Path
-) -> Path:
-    """Fetch a checkpoint's PEFT files into a new folder; gives the folder.
-
-    Every file is checked against its digest before the folder appears under its name. Raises
-    CheckpointError when a digest differs or the folder exists, NotFoundError for an unknown path.
-    """
-    from tinker_engine.protocol.paths import parse_path
-
-    connection = connection_of(client)
-    _require_engine(connection, "downloads of adapter files")
-    checkpoint = parse_path(path)
-    if destination.exists():
-        raise CheckpointError(f"{destination} exists already; choose a new folder")
-    run = f"{_EXTENSIONS}/runs/{quote(checkpoint.run_id)}"
-    route = f"{run}/checkpoints/{checkpoint.checkpoint_id}/files"
-    listed: dict[str, dict[str, Any]] = _get(connection, route).json()["files"]
-    if "adapter_model.safetensors" not in listed:
-        raise CheckpointError(f"{path} holds no adapter files")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.parent / f".{destination.name}-{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
-        for name, facts in listed.items():
-            content = _get(connection, f"{route}/{quote(name, safe='')}").content
-            if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-                raise CheckpointError(f"{path}: {name} arrived damaged; try again")
-            (temporary / name).write_bytes(content)
-        temporary.rename(destination)
-    finally:
-        if temporary.exists():
-            import shutil
-
-            shutil.rmtree(temporary)
-    return destination
+def _close_at_exit(connection: Connection) -> None:
+    # Plain atexit handlers run after Python has shut its thread pools, which the SDK needs in order
+    # to end its session; concurrent.futures itself uses this earlier hook.
+    register_early: Callable[[Callable[[], None]], object] = getattr(
+        threading, "_register_atexit", atexit.register
+    )
+    register_early(connection.close)
 
 
 def _choose(engine: str | None) -> tuple[Kind, str]:
@@ -302,7 +148,7 @@ def _open_embedded(config: EngineConfig) -> Connection:
         base_url=host.base_url,
         api_key=host.api_key,
         base_model=engine.base_info.name,
-        _host=host,
+        host=host,
     )
 
 
@@ -319,46 +165,3 @@ def _open_remote(kind: Kind, url: str, base_model: str | None) -> Connection:
         api_key=key,
         base_model=base_model or os.environ.get("TINKER_BASE_MODEL"),
     )
-
-
-def _require_engine(connection: Connection, what: str) -> None:
-    if not connection.capabilities():
-        raise UnsupportedByServerError(
-            f"{connection.base_url} is not a tinker-engine server and does not offer {what}; use "
-            "the embedded engine or `tinker-engine serve`"
-        )
-
-
-def _get(connection: Connection, route: str) -> Any:
-    import httpx
-
-    headers = {"X-API-Key": connection.api_key}
-    try:
-        answer = httpx.get(
-            connection.base_url + route, headers=headers, timeout=_TIMEOUT_S, trust_env=False
-        )
-    except httpx.HTTPError as error:
-        raise ServerUnavailableError(f"{connection.base_url} does not answer: {error}") from error
-    if answer.is_success:
-        return answer
-    message = _message(answer)
-    if answer.status_code in (401, 403):
-        raise AuthenticationError(f"{connection.base_url} refused the API key: {message}")
-    if answer.status_code == 404:
-        raise NotFoundError(message)
-    if answer.status_code < 500:
-        raise RequestError(message)
-    raise ServerUnavailableError(message)
-
-
-def _message(answer: Any) -> str:
-    try:
-        return str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.request.url} answered {answer.status_code}"
-
-
-def _logger() -> Any:
-    import logging
-
-    return logging.getLogger(__name__)

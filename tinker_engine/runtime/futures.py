@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import queue
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from tinker_engine.errors import ConflictingRetryError, EngineError, NotFoundError
 from tinker_engine.protocol.results import loss_size, sample_size
+from tinker_engine.runtime.journal import FutureStore, Journal
 from tinker_engine.runtime.records import LossOutput, SampleResult
 from tinker_engine.storage.store import FutureRecord
 
-logger = logging.getLogger(__name__)
-
 _KEEP_FETCHED_S = 120.0
 _KEEP_UNFETCHED_S = 24 * 3600.0
-_JOURNAL_BATCH = 256
 SAMPLE = "sample"
 INTERNAL = "internal"
 _NOT_STORED = frozenset({SAMPLE, INTERNAL})
@@ -74,18 +70,6 @@ class Future:
     )
 
 
-class FutureStore(Protocol):
-    """What the table needs of the database."""
-
-    def put_futures(self, records: Sequence[FutureRecord]) -> None:
-        """Store or replace requests."""
-        ...
-
-    def future(self, request_id: str) -> FutureRecord | None:
-        """A stored request."""
-        ...
-
-
 class FutureTable:
     """All requests this process knows; safe to use from several threads."""
 
@@ -97,11 +81,7 @@ class FutureTable:
         self._fetched_bytes = 0
         self._fetched_limit = fetched_bytes
         self._lock = threading.Lock()
-        self._journal: queue.SimpleQueue[FutureRecord | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(
-            target=self._write_journal, name="tinker-engine-journal", daemon=True
-        )
-        self._writer.start()
+        self._journal = Journal(store)
 
     def register(
         self,
@@ -231,9 +211,8 @@ class FutureTable:
             self.finish(future, failure)
 
     def close(self) -> None:
-        """Write what is still to be written and stop the writer."""
-        self._journal.put(None)
-        self._writer.join(timeout=30)
+        """Write what is still to be written."""
+        self._journal.close()
 
     def _remove(self, request_id: str) -> None:
         self._futures.pop(request_id, None)
@@ -260,29 +239,6 @@ class FutureTable:
                 finished_at=future.finished_at,
             )
         )
-
-    def _write_journal(self) -> None:
-        is_open = True
-        while is_open:
-            batch: dict[str, FutureRecord] = {}
-            record = self._journal.get()
-            while True:
-                if record is None:
-                    is_open = False
-                    break
-                batch[record.id] = record
-                if len(batch) >= _JOURNAL_BATCH or self._journal.empty():
-                    break
-                record = self._journal.get()
-            if batch:
-                self._write(list(batch.values()))
-
-    def _write(self, records: Sequence[FutureRecord]) -> None:
-        try:
-            self._store.put_futures(records)
-        # The journal only serves retries across a restart; training must not stop for it.
-        except Exception:
-            logger.exception("%d requests could not be written to the database", len(records))
 
     def _from_store(self, request_id: str) -> Future:
         record = self._store.future(request_id)

@@ -30,6 +30,7 @@ from tinker_engine.storage.store import Store
 
 MAX_LOADED = 16
 _CLONE_BLOCK = 1_000_000_000
+_ENDED_KEPT = 1024
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Samplers:
         self._base = base
         self._open_checkpoint = open_checkpoint
         self._samplers: dict[str, Sampler] = {}
+        self._ended: OrderedDict[str, Sampler] = OrderedDict()
         self._loaded: OrderedDict[str, str | None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -130,6 +132,15 @@ class Samplers:
             )
         return sampler
 
+    def log(self, sampler_id: str, clone: int) -> CompletionLog:
+        """Completions of one client of a session; of one that has ended, too.
+
+        The client of an ended session may still poll for what it sent before.
+        """
+        with self._lock:
+            sampler = self._ended.get(sampler_id)
+        return (sampler or self.get(sampler_id)).log(clone)
+
     def count(self) -> int:
         """How many sampling sessions are open."""
         with self._lock:
@@ -172,7 +183,9 @@ class Samplers:
         with self._lock:
             mine = [s for s in self._samplers.values() if s.session_id == session_id]
             for sampler in mine:
-                del self._samplers[sampler.id]
+                self._ended[sampler.id] = self._samplers.pop(sampler.id)
+            while len(self._ended) > _ENDED_KEPT:
+                self._ended.popitem(last=False)
         for sampler in mine:
             run_drop(lambda sampler=sampler: self._drop(sampler))
 

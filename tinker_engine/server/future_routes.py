@@ -50,9 +50,9 @@ def future_routes(engine: Engine) -> APIRouter:
     async def retrieve_futures(request: Request) -> Response:
         body = await parse(request, RetrieveFuturesBody, limit)
         engine.futures.forget(body.retrieved_request_ids)
-        sampler = engine.samplers.get(body.target.sampling_session_id)
         wait_s = LONG_POLL_S if body.timeout is None else min(body.timeout, LONG_POLL_S)
-        log = sampler.log(body.target.cloned_sampler_id)
+        target = body.target
+        log = engine.samplers.log(target.sampling_session_id, target.cloned_sampler_id)
         completions, cursor = await log.after(body.prev_cursor, wait_s)
         return JsonResponse({"completions": [c.to_json() for c in completions], "cursor": cursor})
 

@@ -25,7 +25,7 @@ from tinker_engine.protocol.results import PROTOBUF
 from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.records import AdamParams
-from tinker_engine.runtime.training_requests import NewRun, Submission
+from tinker_engine.runtime.submissions import NewRun, Submission
 from tinker_engine.server.answers import JsonResponse, payload_digest, read_body, retry_key
 
 MIN_TTL_S, MAX_TTL_S = 3600, 10 * 366 * 24 * 3600

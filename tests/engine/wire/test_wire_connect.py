@@ -178,6 +178,21 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_process_ends_quietly_without_closing(tmp_path: Path) -> None:
+    code = (
+        "import sys, tinker_engine; from pathlib import Path;"
+        "from tinker_engine.config import EngineConfig;"
+        "service = tinker_engine.connect('embedded', config=EngineConfig(home=Path(sys.argv[1])));"
+        "service.create_lora_training_client('nano', rank=2, train_unembed=False).result();"
+        "print('done')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "done\n"
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [

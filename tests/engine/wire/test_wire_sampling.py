@@ -126,3 +126,6 @@ def test_finished_session_lets_go(raw: httpx.Client) -> None:
     done = raw.post(f"/sessions/{new}/finish", json={"reason": {"type": "success"}})
     assert done.status_code == 200
     assert raw.post("/asample", json=sample(mine, 1)).status_code == 404
+    target = {"type": "sampling_session", "sampling_session_id": mine}
+    poll = raw.post("/retrieve_futures", json={"target": target, "timeout": 0})
+    assert len(poll.json()["completions"]) == 1

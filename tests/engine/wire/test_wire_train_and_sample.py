@@ -36,14 +36,14 @@ def trained(connection: Connection, datum: tinker.Datum) -> tinker.TrainingClien
     ).result()
     losses: list[float] = []
     steps: list[float] = []
-    for _ in range(8):
+    for _ in range(24):
         # Submitted together, as pipelining clients do.
         loss = client.forward_backward([datum] * 2, "cross_entropy")
-        step = client.optim_step(tinker.AdamParams(learning_rate=2e-2))
+        step = client.optim_step(tinker.AdamParams(learning_rate=4e-3))
         losses.append(loss.result().metrics["loss:sum"])
         steps.append((step.result().metrics or {})["step"])
     assert losses[-1] < 0.7 * losses[0]
-    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert steps == [float(i) for i in range(1, 25)]
     return client
 
 
@@ -177,6 +177,8 @@ def test_catalog(connection: Connection, trained: tinker.TrainingClient) -> None
     assert run.last_checkpoint is not None
     runs = rest.list_training_runs().result().training_runs
     assert trained.model_id in [r.training_run_id for r in runs]
+    offered = rest.get_server_capabilities().result().supported_models
+    assert [model.model_name for model in offered] == ["nano"]
     info = rest.get_weights_info_by_tinker_path(path).result()
     assert (info.base_model, info.lora_rank, info.train_attn) == ("nano", 8, True)
     rest.set_checkpoint_ttl_from_tinker_path(path, None).result()
