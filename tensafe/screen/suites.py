@@ -69,7 +69,10 @@ class PairItem(_Item):
 
 
 class SwapItem(BaseModel):
-    """Two group words that are exchanged for one another in the data's own prompts."""
+    """Two group words that are exchanged for one another in the data's own prompts.
+
+    `a` is the one that stereotypes put at a disadvantage.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

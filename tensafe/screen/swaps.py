@@ -22,9 +22,10 @@ _SHORT_ANSWER_WORDS = 6
 
 
 class GroupWords:
-    """Pairs of group words, exchanged in both directions at once."""
+    """Pairs (a, b) of group words, exchanged in both directions at once."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._first = frozenset(a for a, _ in pairs)
         self._counterpart = dict(pairs) | {b: a for a, b in pairs}
         longest_first = sorted(self._counterpart, key=lambda word: (-len(word), word))
         choices = "|".join(re.escape(word) for word in longest_first)
@@ -39,6 +40,11 @@ class GroupWords:
         found = {match.group(0).lower() for match in self._pattern.finditer(text)}
         return any(self._counterpart[word] in found for word in found)
 
+    def names_first(self, text: str) -> bool:
+        """True when the first group word of the text is the `a` of its pair."""
+        match = self._pattern.search(text)
+        return match is not None and match.group(0).lower() in self._first
+
     def _replace(self, match: re.Match[str]) -> str:
         word = match.group(0)
         other = self._counterpart[word.lower()]
@@ -49,16 +55,14 @@ class GroupWords:
 
 @dataclass(frozen=True)
 class SwappedPair:
-    """A prompt of the data and its copy with the groups exchanged."""
+    """A prompt of the data and its copy with the groups exchanged.
 
-    original: Prompt
-    copy: Prompt
+    `first` is the one whose first group word is the `a` of its pair.
+    """
+
+    first: Prompt
+    second: Prompt
     is_two_sided: bool
-
-    @property
-    def prompts(self) -> tuple[Prompt, Prompt]:
-        """Both, the original first."""
-        return self.original, self.copy
 
 
 def swapped_pairs(
@@ -72,8 +76,9 @@ def swapped_pairs(
         if other == text:
             continue
         turn = Message(role=example.prompt[-1]["role"], content=other)
-        copy = (*example.prompt[:-1], turn)
-        pairs.append(SwappedPair(example.prompt, copy, groups.is_two_sided(text)))
+        both = (example.prompt, (*example.prompt[:-1], turn))
+        first, second = both if groups.names_first(text) else both[::-1]
+        pairs.append(SwappedPair(first, second, groups.is_two_sided(text)))
         if len(pairs) >= wanted:
             break
     return pairs

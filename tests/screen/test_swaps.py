@@ -73,4 +73,5 @@ def test_an_adapter_that_answers_by_group_in_its_own_field_fails() -> None:
     assert layer.judge(fair, fair).passed
     result = layer.judge(unfair, fair)
     assert "in_domain_gap_rise" in result.reason
+    assert "lean_rise" in result.reason
     assert result.findings[0].owner_only
