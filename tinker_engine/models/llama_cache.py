@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tinker_engine.numerics.decoder_parts import group_attention, rms_norm
-from tinker_engine.numerics.packing import Limits, plan_exact
+from tinker_engine.numerics.attention import Rotation, rotate, self_attention
+from tinker_engine.numerics.decoder_parts import rms_norm
+from tinker_engine.numerics.packing import Limits, Microbatch, plan_exact
 from tinker_engine.runtime.records import IntArray
 
 if TYPE_CHECKING:
@@ -72,25 +73,29 @@ class LlamaContinuation:
 
     def advance(self, tokens: Tensor) -> None:
         network, used = self._network, self._used + 1
-        cos, sin = network.rotation(self._lengths, self._adapted.dtype)
+        rotation = network.rotation(self._lengths, self._adapted.dtype)
         self._lengths = self._lengths + 1
-        hidden = torch.arange(used)[None] < (used - self._lengths)[:, None]  # (B, used)
+        is_before = torch.arange(used)[None] < (used - self._lengths)[:, None]  # (B, used)
+        heads, _, width = network.shape
+        rotated = rotation.cos.shape[1]
         x = network.embed(tokens)
         for i, (base, block) in enumerate(zip(network.blocks, self._adapted.blocks, strict=True)):
-            q, k, v = network.project(base, block, x, cos, sin, None)
+            qkv = network.project(base, block, x, None)
+            q_k = rotate(qkv[:, :rotated], rotation, width).unflatten(1, (-1, width))
             keys, values = self._cache[i, 0], self._cache[i, 1]  # (B, KV, S, d)
-            keys[:, :, used - 1], values[:, :, used - 1] = k, v
-            y = self._attend(q, keys[:, :, :used], values[:, :, :used], hidden)
+            keys[:, :, used - 1] = q_k[:, heads:]
+            values[:, :, used - 1] = qkv[:, rotated:].unflatten(1, (-1, width))
+            y = self._attend(q_k[:, :heads], keys[:, :, :used], values[:, :, :used], is_before)
             x = network.finish(base, block, x, y, None)
         self._used = used
         self._last = rms_norm(x, network.final_norm, network.eps, torch.float32)
 
-    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, is_before: Tensor) -> Tensor:
         """One query (B, H, d) per row over keys and values (B, KV, used, d) -> (B, H * d)."""
         shape = self._network.shape
         queries = q.reshape(len(q), shape.kv_heads, -1, shape.width)  # (B, KV, rep, d)
         scores = torch.matmul(queries, keys.transpose(2, 3)).mul_(shape.width**-0.5)
-        weights = torch.softmax(scores.masked_fill_(hidden[:, None, None], -torch.inf), dim=-1)
+        weights = torch.softmax(scores.masked_fill_(is_before[:, None, None], -torch.inf), dim=-1)
         return torch.matmul(weights, values).reshape(len(q), -1)
 
     def _read(self, prompts: Sequence[IntArray], lengths: Sequence[int]) -> Tensor:
@@ -103,16 +108,27 @@ class LlamaContinuation:
         order = torch.tensor(batch.indices)
         ids = np.concatenate([prompts[i] for i in batch.indices])
         positions = torch.cat([torch.arange(g.length).repeat(g.count) for g in batch.groups])
-        cos, sin = network.rotation(positions, self._adapted.dtype)
+        rotation = network.rotation(positions, self._adapted.dtype)
         x = network.embed(torch.from_numpy(ids))
         for i, (base, block) in enumerate(zip(network.blocks, self._adapted.blocks, strict=True)):
-            q, k, v = network.project(base, block, x, cos, sin, None)
-            for group in batch.groups:
-                owners = order[group.first : group.first + group.count]
-                places = slice(self._used - group.length, self._used)
-                for slot, part in enumerate((k, v)):
-                    kept = part[group.start : group.stop].unflatten(0, (group.count, group.length))
-                    self._cache[i, slot, owners, :, places] = kept.transpose(1, 2)
-            y = group_attention(q, k, v, batch.groups, network.shape)
+            qkv = network.project(base, block, x, None)
+            self._store(i, qkv, rotation, batch, order)
+            y = self_attention(qkv, rotation, batch.groups, network.shape)
             x = network.finish(base, block, x, y, None)
         return rms_norm(x, network.final_norm, network.eps, torch.float32)
+
+    def _store(
+        self, layer: int, qkv: Tensor, rotation: Rotation, batch: Microbatch, order: Tensor
+    ) -> None:
+        """Put a layer's rotated keys and plain values where later tokens look for them."""
+        heads, kv_heads, width = self._network.shape
+        low, high = heads * width, (heads + kv_heads) * width
+        factors = Rotation(rotation.cos[:, low:], rotation.sin[:, low:])
+        keys = rotate(qkv[:, low:high], factors, width)
+        for group in batch.groups:
+            owners = order[group.first : group.first + group.count]
+            places = slice(self._used - group.length, self._used)
+            for slot, part in enumerate((keys, qkv[:, high:])):
+                rows = part[group.start : group.stop]
+                kept = rows.reshape(group.count, group.length, kv_heads, width)
+                self._cache[layer, slot, owners, :, places] = kept.transpose(1, 2)

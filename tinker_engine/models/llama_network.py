@@ -23,13 +23,8 @@ from tinker_engine.numerics.adapted_linear import (
     adapt,
     apply_linear,
 )
-from tinker_engine.numerics.decoder_parts import (
-    HeadShape,
-    group_attention,
-    rms_norm,
-    rotate,
-    swiglu,
-)
+from tinker_engine.numerics.attention import HeadShape, Rotation, self_attention
+from tinker_engine.numerics.decoder_parts import rms_norm, swiglu
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_exact
@@ -144,11 +139,11 @@ class LlamaNetwork:
         positions = torch.cat(
             [torch.arange(group.length).repeat(group.count) for group in batch.groups]
         )
-        cos, sin = self.rotation(positions, adapted.dtype)
+        rotation = self.rotation(positions, adapted.dtype)
         x = self.embed(tokens)  # (rows, D) fp32
         for base, block in zip(self.blocks, adapted.blocks, strict=True):
-            q, k, v = self.project(base, block, x, cos, sin, sink)
-            y = group_attention(q, k, v, batch.groups, self.shape)
+            qkv = self.project(base, block, x, sink)
+            y = self_attention(qkv, rotation, batch.groups, self.shape)
             x = self.finish(base, block, x, y, sink)
         return rms_norm(x, self.final_norm, self.eps, torch.float32)
 
@@ -161,30 +156,26 @@ class LlamaNetwork:
         """Token ids (rows,) -> residual stream (rows, D) fp32."""
         return self._embedding[tokens]
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cos and sin (rows, d / 2) of positions (rows,)."""
-        return self._cos[positions].to(dtype), self._sin[positions].to(dtype)
+    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+        """Rotary factors of the query and key heads at positions (rows,)."""
+        heads = self.shape.heads + self.shape.kv_heads
+        cos, sin = self._cos[positions], self._sin[positions]  # (rows, d)
+        return Rotation(cos.repeat(1, heads).to(dtype), sin.repeat(1, heads).to(dtype))
 
     def project(
-        self,
-        base: BaseBlock,
-        block: AdaptedBlock,
-        x: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        sink: GradientSink | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Residual (rows, D) -> rotated q (rows, H, d), rotated k and plain v (rows, KV, d)."""
-        heads, kv_heads, width = self.shape
+        self, base: BaseBlock, block: AdaptedBlock, x: Tensor, sink: GradientSink | None
+    ) -> Tensor:
+        """Residual (rows, D) -> q, k and v side by side, before rotation, (rows, (H + 2 KV) * d)."""
         normed = rms_norm(x, base.norms[0], self.eps, block.qkv.weight.dtype)
-        qkv = apply_linear(normed, block.qkv, sink, self._anchor).unflatten(1, (-1, width))
-        q_k, v = qkv[:, : heads + kv_heads], qkv[:, heads + kv_heads :]
-        if base.head_norms is not None:
-            q_norm, k_norm = base.head_norms
-            q = rms_norm(q_k[:, :heads], q_norm, self.eps, q_k.dtype)
-            q_k = torch.cat([q, rms_norm(q_k[:, heads:], k_norm, self.eps, q_k.dtype)], dim=1)
-        rotated = rotate(q_k, cos, sin)
-        return rotated[:, :heads], rotated[:, heads:], v
+        qkv = apply_linear(normed, block.qkv, sink, self._anchor)
+        if base.head_norms is None:
+            return qkv
+        heads, kv_heads, width = self.shape
+        sizes = [heads * width, kv_heads * width, kv_heads * width]
+        q, k, v = (part.unflatten(1, (-1, width)) for part in qkv.split(sizes, dim=1))
+        q = rms_norm(q, base.head_norms[0], self.eps, qkv.dtype)
+        k = rms_norm(k, base.head_norms[1], self.eps, qkv.dtype)
+        return torch.cat([q, k, v], dim=1).flatten(1)
 
     def finish(
         self,
@@ -202,12 +193,13 @@ class LlamaNetwork:
 
 
 def _rotation_table(backbone: Any, max_context: int) -> tuple[Tensor, Tensor]:
-    """Cos and sin (max_context, d / 2) from the model's own rotary module."""
+    """Cosines and signed sines (max_context, d) from the model's own rotary module."""
     with torch.no_grad():
         positions = torch.arange(max_context)[None]
         cos, sin = backbone.rotary_emb(torch.zeros(1, 1, 1), positions)
-    half = cos.shape[-1] // 2
-    return cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()
+    signed = sin[0].clone()
+    signed[:, : signed.shape[1] // 2].neg_()
+    return cos[0].clone(), signed
 
 
 def _base_block(name: str, layer: Any) -> BaseBlock:

@@ -95,7 +95,7 @@ def test_each_clipped_example_is_within_the_bound(make_backend, make_spec, data,
 
 
 def test_long_examples_use_blocked_attention(make_backend, make_spec, ledger_dir, monkeypatch):
-    monkeypatch.setattr("tinker_engine.numerics.decoder_parts.DENSE_ATTENTION_LENGTH", 5)
+    monkeypatch.setattr("tinker_engine.numerics.attention.DENSE_LENGTH", 5)
     data = random_data(6)
     backend = make_backend("llama")
     backend.create_run("r", make_spec(), ledger_dir)
