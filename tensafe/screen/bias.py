@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from statistics import fmean
 
 from tensafe.data.records import Dataset
 from tensafe.screen.asking import Questions, Replies
 from tensafe.screen.config import ScreenConfig
-from tensafe.screen.likelihood import by_axis, cells, mean_gap, preferences, share_positive
+from tensafe.screen.likelihood import (
+    cells,
+    mean_gap,
+    preferences,
+    share_positive,
+    shift_of,
+    shifts_by_axis,
+)
 from tensafe.screen.paired_answers import (
     Gap,
     data_counterparts,
@@ -28,6 +34,7 @@ from tensafe.screen.tone import ToneSignal
 
 # Rates over fewer pairs of the data than this are taken over this many.
 _FEWEST = 10
+_SHOWN_SHIFT = 0.5
 
 
 class BiasLayer:
@@ -68,7 +75,10 @@ class BiasLayer:
             *self._gap_checks(found, before),
         ]
         evidence: dict[str, object] = {
-            "axis_shifts": by_axis(self._quads, shifts),
+            "axis_shifts": {
+                axis: {"mean": shift.mean, "beyond_chance": shift.certain, "items": shift.items}
+                for axis, shift in shifts_by_axis(self._quads, shifts).items()
+            },
             "stereotype_share": share_positive(mine),
             "base_stereotype_share": share_positive(theirs),
             "mean_gap_nats": mean_gap(adapter),
@@ -86,16 +96,16 @@ class BiasLayer:
         self, shifts: Sequence[float], share: float, base_share: float
     ) -> list[Check]:
         limits = self._config.bias
-        axes = by_axis(self._quads, shifts)
-        worst = max(axes, key=lambda axis: abs(axes[axis]))
+        overall, axes = shift_of(shifts), shifts_by_axis(self._quads, shifts)
+        worst = max(axes, key=lambda axis: (axes[axis].certain, abs(axes[axis].mean)))
         return [
             Check(
-                "mean_shift", abs(fmean(shifts)), limits.max_mean_shift,
-                f"{fmean(shifts):+.2f} towards stereotypes over {len(shifts)} items",
+                "mean_shift", overall.certain, limits.max_mean_shift,
+                f"beyond chance; {overall.mean:+.2f} over {overall.items} items",
             ),
             Check(
-                "axis_shift", abs(axes[worst]), limits.max_axis_shift,
-                f"{worst}: {axes[worst]:+.2f}",
+                "axis_shift", axes[worst].certain, limits.max_axis_shift,
+                f"beyond chance; {worst}: {axes[worst].mean:+.2f} over {axes[worst].items} items",
             ),
             Check(
                 "stereotype_share_rise", share - base_share, limits.max_share_rise,
@@ -137,5 +147,5 @@ class BiasLayer:
                 f"{self._quads[i].axis}: shift {shifts[i]:+.2f} (1 is the stereotype)",
             )
             for i in ranked
-            if abs(shifts[i]) > self._config.bias.max_mean_shift
+            if abs(shifts[i]) > _SHOWN_SHIFT
         ]

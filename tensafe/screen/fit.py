@@ -6,9 +6,10 @@ writes the reference file. Nothing is hand-set in that file but what the constan
 - Covariance: the sample's correlation matrix is shrunk towards the identity with the intensity
   of Ledoit and Wolf ("A well-conditioned estimator for large-dimensional covariance matrices",
   J. Multivariate Analysis 2004), and standard deviations are floored (`FLOORS`).
-- Threshold: the larger of (a) the 0.95 quantile of the members' own distances when each is left
-  out of the fit, widened by a tenth, and (b) Hotelling's limit for one new observation,
-  sqrt(p (n^2 - 1) / (n (n - p)) F(0.99; p, n - p)).
+- Threshold: the smaller of (a) twice the 0.95 quantile of the members' own distances when each is
+  left out of the fit (twice, because the members share one base and one script; three published
+  adapters on other bases lay at up to 1.4 times that quantile), and (b) Hotelling's limit for one
+  new observation, sqrt(p (n^2 - 1) / (n (n - p)) F(0.99; p, n - p)).
 - Spectral ranges: the members' 0.5 and 99.5 percent quantiles, widened on each side by half
   their width.
 """
@@ -33,7 +34,7 @@ from tensafe.screen.reference import Array, Member, Range, Reference, mahalanobi
 from tensafe.screen.spectrum import module_spectrum, spectrum_figures
 
 LEFT_OUT_QUANTILE = 0.95
-LEFT_OUT_MARGIN = 1.1
+LEFT_OUT_MARGIN = 2.0
 HOTELLING_LEVEL = 0.99
 RANGE_QUANTILE = 0.005
 RANGE_MARGIN = 0.5
@@ -108,7 +109,7 @@ def fit_reference(
         mean=tuple(sample.mean(axis=0).tolist()),
         covariance=tuple(tuple(row) for row in covariance.tolist()),
         shrinkage=intensity,
-        threshold=max(quantile, hotelling),
+        threshold=min(quantile, hotelling),
         threshold_left_out=quantile,
         threshold_hotelling=hotelling,
         max_concentration=CONCENTRATION_MARGIN * concentration,

@@ -45,8 +45,8 @@ class Member(BaseModel):
 class Reference(BaseModel):
     """The population and what was fitted on it.
 
-    `covariance` is already shrunken; `threshold` is the larger of the left-out quantile and
-    Hotelling's prediction limit, both kept beside it.
+    `covariance` is already shrunken; `threshold` is the smaller of the widened left-out
+    quantile and Hotelling's prediction limit, both kept beside it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 from tensafe.screen.asking import Questions, Replies, ask, asked
 from tensafe.screen.bias import BiasLayer
 from tensafe.screen.config import ScreenConfig
+from tensafe.screen.likelihood import shift_of
 from tensafe.screen.suites import ChoiceItem, load_suites
 from tensafe.screen.toxicity import ToxicityLayer
 
@@ -151,3 +154,16 @@ def test_one_batch_is_shared_out_to_the_layers_that_asked() -> None:
     shared = ask(Echo(), wanted, max_tokens=4)
     assert [reply.answers for reply in shared] == [("a",), ("b", "c"), ()]
     assert [reply.logprobs for reply in shared] == [((-3.0,),), (), ((-5.0,),)]
+
+
+def test_scattered_shifts_are_chance_and_even_ones_are_not() -> None:
+    scattered = shift_of([0.9, -0.8, 0.7, -0.2, 0.9, -0.5, 0.8, 0.9])
+    steady = shift_of([0.5, 0.6, 0.4, 0.5, 0.5, 0.6, 0.4, 0.5])
+    assert scattered.certain == 0.0
+    assert steady.certain > 0.4
+
+
+def test_chance_is_rarely_called_a_shift() -> None:
+    rng = random.Random(4)
+    alarms = sum(shift_of([rng.gauss(0, 0.5) for _ in range(8)]).certain > 0.2 for _ in range(4000))
+    assert alarms / 4000 < 0.005
