@@ -51,7 +51,8 @@ def wilson_interval(mean: float, count: int, *, level: float = 0.95) -> Interval
     square = z * z / count
     centre = (mean + square / 2.0) / (1.0 + square)
     half = z * math.sqrt(mean * (1.0 - mean) / count + square / (4.0 * count)) / (1.0 + square)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half), level)
+    # At 0 and 1 the interval ends at the mean itself, which rounding may miss by an ulp.
+    return Interval(max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)), level)
 
 
 def mcnemar_exact(better: int, worse: int) -> float:

@@ -72,3 +72,10 @@ def test_no_false_alarms_beyond_the_level() -> None:
         for _ in range(400)
     )
     assert alarms / 400 < 0.07
+
+
+@pytest.mark.parametrize("count", range(1, 400, 7))
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+def test_an_interval_contains_its_mean_at_the_ends(mean: float, count: int) -> None:
+    interval = wilson_interval(mean, count)
+    assert interval.low <= mean <= interval.high

@@ -68,8 +68,8 @@ def test_a_learnable_task_ends_in_a_verified_package(
     write_table(home / "places.csv", answers={place: place for place in PLACES})
     out = home / "run"
     code = run(
-        "--data", str(home / "places.csv"), "--no-dp", "--epochs", "5", "--rank", "8",
-        "--alpha", "16", "--out", str(out), "--json",
+        "--data", str(home / "places.csv"), "--no-dp", "--epochs", "12", "--batch-size", "16",
+        "--rank", "8", "--alpha", "16", "--out", str(out), "--json",
     )  # fmt: skip
     outcome = json.loads(capsys.readouterr().out)
     assert outcome["gates"] == {
