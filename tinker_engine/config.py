@@ -49,7 +49,7 @@ class EngineConfig(BaseSettings):
         description="Tokens per training microbatch; None lets the backend choose.",
     )
     sample_batch: int = Field(
-        default=256, ge=1, description="Most sampling requests that are answered as one batch."
+        default=512, ge=1, description="Most sampling requests that are answered as one batch."
     )
     host: str = Field(default="127.0.0.1", description="Address the server listens on.")
     port: int = Field(default=8200, ge=0, le=65535, description="Port; 0 takes a free one.")

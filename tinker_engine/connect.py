@@ -50,6 +50,8 @@ __all__ = [
 ]
 
 HOSTED_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
+LOOPBACK = "127.0.0.1"
+_PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _shared: dict[str, Connection] = {}
 _shared_lock = threading.Lock()
 
@@ -135,12 +137,13 @@ def _open_embedded(config: EngineConfig) -> Connection:
 
     engine = Engine.open(config)
     try:
-        host = Host(engine, "127.0.0.1", 0, new_api_key())
+        host = Host(engine, LOOPBACK, 0, new_api_key())
         host.start()
     except BaseException:
         engine.halt()
         engine.close()
         raise
+    _keep_loopback_off_proxies()
     client = tinker.ServiceClient(base_url=host.base_url, api_key=host.api_key)
     return Connection(
         kind="embedded",
@@ -150,6 +153,19 @@ def _open_embedded(config: EngineConfig) -> Connection:
         base_model=engine.base_info.name,
         host=host,
     )
+
+
+def _keep_loopback_off_proxies() -> None:
+    """Exempt 127.0.0.1 from the proxies of this process, which could not reach it anyway.
+
+    The SDK takes proxies from the environment alone, and would retry for minutes.
+    """
+    if not any(name.lower() in _PROXY_VARIABLES for name in os.environ):
+        return
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = os.environ.get(name, "")
+        if LOOPBACK not in hosts.split(","):
+            os.environ[name] = f"{hosts},{LOOPBACK}" if hosts else LOOPBACK
 
 
 def _open_remote(kind: Kind, url: str, base_model: str | None) -> Connection:

@@ -61,6 +61,7 @@ class Engine:
             self.runs.open_checkpoint,
         )
         self._seen: dict[str, float] = {}
+        self._sessions_lock = threading.Lock()
         self._stop = threading.Event()
         self._keeper = threading.Thread(
             target=self._keep_house, name="tinker-engine-keeper", daemon=True
@@ -94,6 +95,8 @@ class Engine:
 
     def close(self) -> None:
         """Write what is still to be written and close the database; after `halt`."""
+        if self._keeper.is_alive():
+            self._keeper.join(_STOP_TIMEOUT_S)
         self.futures.close()
         self._database.close()
 
@@ -113,8 +116,10 @@ class Engine:
         """Open a session; the same retry key opens the same session."""
         seed = f"{self.id}:{retry_key or uuid.uuid4().hex}"
         session_id = uuid.uuid5(uuid.NAMESPACE_OID, seed).hex
-        if session_id not in self._seen:
+        with self._sessions_lock:
+            is_new = session_id not in self._seen
             self._seen[session_id] = time.time()
+        if is_new:
             self.store.add_session(
                 session_id,
                 sdk_version=sdk_version,

@@ -179,6 +179,13 @@ def test_import_is_light() -> None:
 
 
 def test_process_ends_quietly_without_closing(tmp_path: Path) -> None:
+    # A proxy in the environment must not come between a process and its own engine.
+    environment = {
+        **os.environ,
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "ALL_PROXY": "http://127.0.0.1:9",
+    }
+    environment.pop("NO_PROXY", None)
     code = (
         "import sys, tinker_engine; from pathlib import Path;"
         "from tinker_engine.config import EngineConfig;"
@@ -187,7 +194,12 @@ def test_process_ends_quietly_without_closing(tmp_path: Path) -> None:
         "print('done')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
     )
     assert done.stdout == "done\n"
     assert done.stderr == ""
