@@ -165,7 +165,7 @@ class LlamaNetwork:
     def project(
         self, base: BaseBlock, block: AdaptedBlock, x: Tensor, sink: GradientSink | None
     ) -> Tensor:
-        """Residual (rows, D) -> q, k and v side by side, before rotation, (rows, (H + 2 KV) * d)."""
+        """Residual (rows, D) -> q, k, v side by side, before rotation, (rows, (H + 2 KV) * d)."""
         normed = rms_norm(x, base.norms[0], self.eps, block.qkv.weight.dtype)
         qkv = apply_linear(normed, block.qkv, sink, self._anchor)
         if base.head_norms is None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     """X / rms(x) * weight over the last axis, computed in fp32, given back in `dtype`."""
     return cast(Tensor, _RmsNorm.apply(x, weight, eps, dtype))

@@ -174,8 +174,8 @@ def squared_norms(gradients: Tensor) -> Tensor:
     One row is summed in fp32 (blocked by torch), rows in fp64: a plain fp32 sum over millions of
     values is off by up to 3e-4.
     """
-    blocks = gradients.float()
-    return torch.linalg.vecdot(blocks, blocks, dim=-1).sum(dim=-1, dtype=torch.float64)
+    rows = torch.linalg.vector_norm(gradients, dim=-1, dtype=torch.float32)
+    return rows.double().square_().sum(dim=-1)
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
