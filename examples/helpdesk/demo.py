@@ -42,7 +42,8 @@ def main() -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
     trained = tensafe(
         "train", "--data", str(DATA.relative_to(ROOT)), "--out", "runs/demo/adapter",
-        "--name", "veldrun-helpdesk", "--domain", "customer support", "--json",
+        "--name", "veldrun-helpdesk", "--domain", "customer support",
+        "--max-test-items", "1000", "--json",
     )  # fmt: skip
     if trained.returncode != 0:
         print(trained.stdout)
