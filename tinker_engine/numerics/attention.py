@@ -67,9 +67,9 @@ class _SelfAttention(torch.autograd.Function):
         saved: list[Any] = []
         for group in groups:
             rows = slice(group.start, group.stop)
-            parts = [by_kv_head(part[rows], group, shape) for part in (q, k, v)]
+            query, key, value = (by_kv_head(part[rows], group, shape) for part in (q, k, v))
             attend = _dense if group.length <= DENSE_LENGTH else _blocked
-            output, kept = attend(*parts, group, shape, is_training=is_training)
+            output, kept = attend(query, key, value, group, shape, is_training=is_training)
             into_rows(output, y[rows], group, shape)
             saved.append(kept)
         if is_training:
