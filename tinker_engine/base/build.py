@@ -2,7 +2,9 @@
 
     python -m tinker_engine.base.build --corpus texts/ --state work/ --out nano/ --minutes 95
 
-An interrupted build goes on with the same command and `--resume`.
+An interrupted build goes on with the same command and `--resume`. A finished model is trained
+further by a new build with `--init-from`: a round with fresh optimisers and, with another
+`--seed`, examples that no earlier round saw.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from tokenizers import Tokenizer
 from tinker_engine.base.corpus import Corpus, read_corpus
 from tinker_engine.base.curriculum import generate
 from tinker_engine.base.dataset import DataFiles, prepare
+from tinker_engine.base.export import read_weights
 from tinker_engine.base.model import NanoConfig
 from tinker_engine.base.tokenizer import train_tokenizer
 from tinker_engine.base.train import Trainer, TrainOptions, append_log
@@ -24,9 +27,13 @@ TOKENIZER_SEED = 77
 TOKENIZER_EXAMPLES = 40_000
 
 
-def _tokenizer(corpus: Corpus, state: Path, vocab_size: int, examples: int) -> Tokenizer:
+def _tokenizer(
+    corpus: Corpus, state: Path, vocab_size: int, examples: int, init_from: Path | None
+) -> Tokenizer:
     path = state / "tokenizer.json"
-    if not path.exists():
+    if init_from is not None:
+        Tokenizer.from_file(str(init_from / "tokenizer.json")).save(str(path))
+    elif not path.exists():
         texts = [s.text for s in corpus.sections if not s.is_held_out]
         made = (
             m["content"] for e in generate(TOKENIZER_SEED, examples, corpus) for m in e.messages
@@ -44,12 +51,18 @@ def build(
     *,
     examples: int,
     is_resumed: bool,
+    init_from: Path | None = None,
 ) -> Trainer:
-    """Run or go on with a build; returns the trainer after the last step."""
+    """Run or go on with a build; returns the trainer after the last step.
+
+    `init_from` is an exported folder whose weights and tokenizer the build starts from.
+    """
     state.mkdir(parents=True, exist_ok=True)
     log = append_log(state / "train.jsonl")
     corpus = read_corpus(corpus_paths)
-    tokenizer = _tokenizer(corpus, state, config.vocab_size, min(TOKENIZER_EXAMPLES, examples))
+    tokenizer = _tokenizer(
+        corpus, state, config.vocab_size, min(TOKENIZER_EXAMPLES, examples), init_from
+    )
     files = DataFiles(state / "data")
     if not files.is_ready():
         prepare(files, corpus, tokenizer, seed=options.seed, examples=examples)
@@ -60,6 +73,8 @@ def build(
                 f"{trainer.checkpoint_path} doesn't exist, so nothing to resume: omit --resume"
             )
         trainer.load()
+    elif init_from is not None:
+        trainer.model.load_state_dict(read_weights(init_from))
 
     def tell(entry: dict[str, Any]) -> None:
         log(entry)
@@ -96,6 +111,9 @@ def main(argv: list[str] | None = None) -> int:
         "--compile", action="store_true", help="torch.compile; needs a C++ compiler on CPU"
     )
     parser.add_argument(
+        "--init-from", type=Path, help="start from the weights and tokenizer of this built folder"
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in --state"
     )
     args = parser.parse_args(argv)
@@ -117,6 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         options,
         examples=args.examples,
         is_resumed=args.resume,
+        init_from=args.init_from,
     )
     return 0
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from tinker_engine.base.model import Nano, NanoConfig
 from tinker_engine.base.tokenizer import END, PAD, token_id, write_tokenizer
@@ -59,3 +60,10 @@ def export(model: Nano, tokenizer: Tokenizer, folder: Path) -> None:
         os.rename(folder, old)
     os.rename(fresh, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported folder in fp32, under the names that `Nano` uses."""
+    return {
+        name: weight.float() for name, weight in load_file(folder / "model.safetensors").items()
+    }
