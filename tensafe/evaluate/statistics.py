@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -58,7 +59,8 @@ def wilson_interval(mean: float, count: int, *, level: float = 0.95) -> Interval
 def mcnemar_exact(better: int, worse: int) -> float:
     """Two-sided exact McNemar p-value: discordant pairs are fair coin flips under the null.
 
-    Twice the smaller binomial tail, at most 1 (Fay 2010, "Two-sided exact tests").
+    Twice the smaller binomial tail, at most 1 (Fay 2010, "Two-sided exact tests"). A tail too small
+    for a double becomes the smallest normal one, 2.2e-308: an upper bound, never 0.
     """
     flips = better + worse
     if flips == 0:
@@ -67,7 +69,7 @@ def mcnemar_exact(better: int, worse: int) -> float:
     tail = math.fsum(
         math.exp(_log_choose(flips, k) - log_total) for k in range(min(better, worse) + 1)
     )
-    return min(1.0, 2.0 * tail)
+    return min(1.0, max(2.0 * tail, sys.float_info.min))
 
 
 def compare_paired(first: Sequence[float], second: Sequence[float]) -> PairedTest:

@@ -29,6 +29,10 @@ def test_an_interval_without_items_is_refused() -> None:
         wilson_interval(0.5, 0)
 
 
+def test_no_p_value_is_zero() -> None:
+    assert 0.0 < mcnemar_exact(2000, 0) < 1e-300
+
+
 def test_zero_one_scores_use_mcnemar() -> None:
     test = compare_paired([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1])
     assert test.method == "mcnemar_exact"

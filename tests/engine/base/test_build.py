@@ -17,6 +17,7 @@ from tinker_engine.base.build import build
 from tinker_engine.base.corpus import read_corpus
 from tinker_engine.base.curriculum import generate
 from tinker_engine.base.dataset import ROW, Batches, DataFiles, encode_example, pack
+from tinker_engine.base.export import read_weights
 from tinker_engine.base.model import Nano, NanoConfig, packed_mask
 from tinker_engine.base.tokenizer import CHAT_TEMPLATE, END, token_id
 from tinker_engine.base.train import Trainer, TrainOptions, learning_rate_factor
@@ -100,6 +101,25 @@ def test_resume_without_checkpoint_says_so(corpus_dir: Path, built: Path, tmp_pa
         build(
             [corpus_dir], tmp_path / "o", tmp_path, CONFIG, OPTIONS, examples=300, is_resumed=True
         )
+
+
+def test_a_later_round_starts_from_the_earlier_weights(
+    built: Path, corpus_dir: Path, tmp_path: Path
+) -> None:
+    options = TrainOptions(
+        steps=1, tokens_per_batch=512, is_bf16=False, threads=1, seed=1, muon_lr=0.0, adam_lr=0.0
+    )
+    build(
+        [corpus_dir], tmp_path / "out", tmp_path / "state", CONFIG, options,
+        examples=300, is_resumed=False, init_from=built / "out",
+    )  # fmt: skip
+    before, after = read_weights(built / "out"), read_weights(tmp_path / "out")
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight)
+    assert (tmp_path / "state" / "tokenizer.json").read_text() == (
+        built / "state" / "tokenizer.json"
+    ).read_text()
 
 
 def test_checkpoint_of_another_seed_is_refused(built: Path) -> None:
