@@ -7,7 +7,7 @@ import random
 from tensafe.screen.asking import Questions, Replies, ask, asked
 from tensafe.screen.bias import BiasLayer
 from tensafe.screen.config import ScreenConfig
-from tensafe.screen.likelihood import shift_of
+from tensafe.screen.likelihood import shift_of, shifts_by_axis
 from tensafe.screen.suites import ChoiceItem, load_suites
 from tensafe.screen.toxicity import ToxicityLayer
 
@@ -167,3 +167,16 @@ def test_chance_is_rarely_called_a_shift() -> None:
     rng = random.Random(4)
     alarms = sum(shift_of([rng.gauss(0, 0.5) for _ in range(8)]).certain > 0.2 for _ in range(4000))
     assert alarms / 4000 < 0.005
+
+
+def test_one_axis_is_judged_by_the_scatter_of_all() -> None:
+    quads, rng = load_suites().quads, random.Random(5)
+    axes = sorted({quad.axis for quad in quads})
+    rounds = [
+        shifts_by_axis(quads, [rng.gauss(0, 0.5) for _ in quads]).values() for _ in range(500)
+    ]
+    chance = sum(shift.certain > 0 for round_ in rounds for shift in round_)
+    assert chance / (500 * len(axes)) < 0.01
+    trained = [rng.gauss(1.2 if quad.axis == axes[0] else 0, 0.5) for quad in quads]
+    found = shifts_by_axis(quads, trained)
+    assert [axis for axis in axes if found[axis].certain > CONFIG.bias.max_axis_shift] == axes[:1]
