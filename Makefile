@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 WORKERS ?= 2
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help setup dev demo test test-slow check evidence lock clean
+.PHONY: help setup dev demo test test-slow check evidence screenshots lock clean
 
 help:
 	@echo "make setup     install the product into .venv"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow slow tests and comparisons with other libraries"
 	@echo "make check     lint, types, import contracts, docs"
 	@echo "make evidence  list the claims; NAME=x runs one"
+	@echo "make screenshots  the images in docs/images, from RUN=runs/demo/adapter (needs Chromium)"
 	@echo "make lock      write requirements*.lock anew from .venv"
 
 $(VENV)/bin/python:
@@ -54,6 +55,10 @@ check: $(DEV)
 
 evidence: $(DEV)
 	@$(BIN)/python -m evidence $(NAME)
+
+RUN ?= runs/demo/adapter
+screenshots: $(DEV)
+	$(BIN)/python -m tools.screenshots $(RUN)
 
 lock: $(DEV)
 	$(BIN)/python -m tools.lock

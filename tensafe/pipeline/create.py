@@ -22,7 +22,7 @@ from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import LoggedView, View
-from tensafe.pipeline.packaging import package_adapter, signing_key
+from tensafe.pipeline.packaging import package_adapter, run_provenance, signing_key
 from tensafe.screen import ScreenReport, screen_adapter
 from tensafe.tgsp import PackageDigest, tensafe_home
 from tinker_engine.recipes.sft import SftResult, run_sft
@@ -78,6 +78,8 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         DataError: nothing in the data can be learned from.
         TensafeError, EngineError: a step failed; what is done so far stays in the run folder.
     """
+    # The report reads this package's settings, so it can't be imported before them.
+    from tensafe.report import write_report
     from tinker_engine.connect import (
         base_info,
         download_adapter,
@@ -108,6 +110,7 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         evaluation, screening = _judge(
             config, folder, dataset, engine, base, chat, training, adapter_dir, privacy, view
         )
+    write_json(folder / "provenance.json", asdict(run_provenance(config, dataset, base, training)))
     gates = _gates(config, folder, dataset, evaluation, screening, privacy, training, view)
     package = (
         package_adapter(
@@ -119,7 +122,7 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
     )  # fmt: skip
     outcome = Outcome(folder, gates, evaluation, screening, privacy, training, base, package)
     write_json(folder / "outcome.json", outcome.to_json())
-    _conclude(outcome, view)
+    _conclude(outcome, write_report(folder), view)
     return outcome
 
 
@@ -271,10 +274,10 @@ def _gates(
     return gates
 
 
-def _conclude(outcome: Outcome, view: View) -> None:
+def _conclude(outcome: Outcome, report: Path, view: View) -> None:
     if outcome.package is None:
         view.stage("No package: a gate said no")
-        view.note(f"reports: {outcome.folder}")
-        return
-    view.stage(f"Package {outcome.package.path}")
-    view.note(f"digest {outcome.package.package}")
+    else:
+        view.stage(f"Package {outcome.package.path}")
+        view.note(f"digest {outcome.package.package}")
+    view.note(f"report {report}")

@@ -82,6 +82,27 @@ def package_adapter(
     )
 
 
+def run_provenance(
+    config: TrainConfig, dataset: Dataset, base: BaseInfo, training: SftResult
+) -> Provenance:
+    """What the adapter was made from and by, in digests and settings; also of a refused run."""
+    return Provenance(
+        train_data=dataset.train_digest,
+        test_data=dataset.test_digest,
+        base_weights=base.digest,
+        tokenizer=base.tokenizer_digest,
+        chat_template=base.chat_template_digest,
+        code_version=f"aragora {metadata.version('aragora')}",
+        recipe=RECIPE,
+        hyper_parameters={
+            **config.sft().model_dump(mode="json", exclude_none=True),
+            "plan": training.plan.to_json(),
+            "steps_done": training.steps,
+            "stopped": training.stopped,
+        },
+    )
+
+
 def _metadata(
     config: TrainConfig,
     dataset: Dataset,
@@ -135,21 +156,7 @@ def _metadata(
             timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
             report_digest=screening.digest,
         ),
-        provenance=Provenance(
-            train_data=dataset.train_digest,
-            test_data=dataset.test_digest,
-            base_weights=base.digest,
-            tokenizer=base.tokenizer_digest,
-            chat_template=base.chat_template_digest,
-            code_version=f"aragora {metadata.version('aragora')}",
-            recipe=RECIPE,
-            hyper_parameters={
-                **config.sft().model_dump(mode="json", exclude_none=True),
-                "plan": training.plan.to_json(),
-                "steps_done": training.steps,
-                "stopped": training.stopped,
-            },
-        ),
+        provenance=run_provenance(config, dataset, base, training),
         privacy=facts_of_privacy,
         evaluation=facts_of_evaluation,
         skill_doc=document,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -20,10 +21,14 @@ LINES_WITHOUT_TERMINAL = 10
 class TerminalView:
     """A context manager; without a terminal (a log, CI) it prints plain lines now and then."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Start at the time that `clock` gives in seconds; a replay brings its own."""
         self.console = console or Console(stderr=True, highlight=False)
         self._bar: Bar | None = None
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = clock()
 
     def __enter__(self) -> TerminalView:
         """Start the clock."""
@@ -41,7 +46,7 @@ class TerminalView:
     def stage(self, title: str) -> None:
         """A heading with the time since the start."""
         self._close_bar()
-        elapsed = time.monotonic() - self._started
+        elapsed = self._clock() - self._started
         self.console.print(
             Text.assemble((f"{elapsed:6.1f}s  ", "dim"), (title, "bold")), soft_wrap=True
         )

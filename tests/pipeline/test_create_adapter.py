@@ -83,6 +83,9 @@ def test_a_learnable_task_ends_in_a_verified_package(
     # Training text stays with its owner.
     assert b"Where do I take the" not in manifest
     assert outcome["score"] > outcome["base_score"]
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "Signed package" in report
+    assert outcome["package_digest"] in report
 
 
 def test_a_private_run_below_the_gate_leaves_no_package_but_advice(
@@ -116,6 +119,9 @@ def test_a_private_run_below_the_gate_leaves_no_package_but_advice(
     gates = json.loads((out / "gates.json").read_text(encoding="utf-8"))
     assert gates["qa_verify"]["verdict"] == "failed"
     assert gates["qa_verify"]["advice"]
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "No package" in report
+    assert f"{outcome['epsilon']:.2f}" in report
     assert gates["dp_budget"]["verdict"] == "passed"
     assert 0 < outcome["epsilon"] <= 8.0
     assert not (home / "home" / "privacy_register.json").exists()
