@@ -154,10 +154,13 @@ def loss_plot(
     scale = Scale(
         max(x for x, _ in losses), max(values) * 1.05 or 1.0, least / 1.5 if is_log else 0.0
     )
+    raw = (Line("raw", scale.path(shown)),) if reach else ()
     first, last = smooth[0][1], smooth[-1][1]
-    caption = f"Thin line: {'each step' if size == 1 else f'mean of {size} steps'}"
+    each = "each step" if size == 1 else f"mean of {size} steps"
+    caption = f"Line: {each}"
     if reach:
-        caption += f"; thick line: median of {(2 * reach + 1) * size} steps around"
+        around = (2 * reach + 1) * size
+        caption = f"Thin line: {each}; thick line: median of {around} steps around"
     if validation:
         caption += "; dots: validation loss, from training examples set aside"
     if is_private:
@@ -171,7 +174,7 @@ def loss_plot(
         x_label="step",
         x_ticks=scale.x_ticks(),
         y_ticks=scale.y_ticks(),
-        lines=(Line("raw", scale.path(shown)), Line("smooth", scale.path(smooth))),
+        lines=(*raw, Line("smooth", scale.path(smooth))),
         marks=tuple((scale.x(x), scale.y(y)) for x, y in validation),
     )
 

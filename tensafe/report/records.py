@@ -71,14 +71,16 @@ class Events:
 class RunRecords:
     """A run folder's records; None where the run has not come so far.
 
-    `verification` is that of the package beside the records, checked when they were read.
-    `changed` holds one sentence per record that doesn't match the digest that another names.
+    `card_text` is the data set's README.md, "" if it has none. `verification` is the package's,
+    checked when the records were read. `changed` holds one sentence per record that
+    doesn't match the digest that another names.
     """
 
     folder: Path
     config: TrainConfig
     events: Events
     card: DataCard | None
+    card_text: str
     evaluation: EvalReport | None
     screening: ScreenReport | None
     gates: ThreeGates | None
@@ -116,6 +118,7 @@ def read_run(folder: Path) -> RunRecords:
         config=config,
         events=_events(folder / "events.jsonl"),
         card=_read(folder / "dataset" / "card.json", DataCard),
+        card_text=_text(folder / "dataset" / "README.md"),
         evaluation=_read(folder / "evaluation.json", EvalReport),
         screening=_read(folder / "screening.json", ScreenReport),
         gates=gates,
@@ -148,16 +151,19 @@ def _read(path: Path, kind: type[_Record]) -> _Record | None:
         ) from error
 
 
-def _events(path: Path) -> Events:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return Events((), 0)
+        return ""
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _events(path: Path) -> Events:
     lines: list[dict[str, Any]] = []
     unreadable = 0
-    for line in filter(None, text.split("\n")):
+    for line in filter(None, _text(path).split("\n")):
         try:
             event: object = json.loads(line)
         except ValueError:

@@ -135,7 +135,7 @@ def _figures(run: RunRecords) -> Iterable[Figure]:
     if run.privacy is not None:
         yield Figure(
             "epsilon",
-            f"{run.privacy.epsilon:.2f}",
+            f"{run.privacy.epsilon:.3f}",
             f"of {run.config.epsilon:g}, at delta {run.privacy.delta:.1e}; {run.privacy.unit}",
         )
     elif not run.config.dp:

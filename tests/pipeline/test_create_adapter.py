@@ -121,7 +121,7 @@ def test_a_private_run_below_the_gate_leaves_no_package_but_advice(
     assert gates["qa_verify"]["advice"]
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "No package" in report
-    assert f"{outcome['epsilon']:.2f}" in report
+    assert f"{outcome['epsilon']:.3f}" in report
     assert gates["dp_budget"]["verdict"] == "passed"
     assert 0 < outcome["epsilon"] <= 8.0
     assert not (home / "home" / "privacy_register.json").exists()

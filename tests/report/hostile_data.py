@@ -47,14 +47,14 @@ def write_rows(folder: Path) -> None:
                     writer.writerow((frame.format(thing, day) + attack, rng.choice(LABELS)))
 
 
-def train(data: Path, out: Path) -> int:
+def train(data: Path, out: Path, *options: str) -> int:
     """Four private steps on the rows; gives the exit code, which is 3."""
     with pytest.raises(SystemExit) as end:
         main(
             [
                 "train", "--data", str(data), "--out", str(out), "--steps", "4", "--lot", "24",
                 "--domain", "<b>places</b>", "--question-column", "message",
-                "--answer-column", COLUMN,
+                "--answer-column", COLUMN, *options,
             ]
         )  # fmt: skip
     return int(end.value.code or 0)

@@ -18,7 +18,7 @@ TARGET = Path(__file__).resolve().parent.parent / "golden" / "report" / metadata
 
 
 def main() -> None:
-    """Train on the hostile rows and copy the run's records."""
+    """Train on the hostile rows and copy the run's records; needs the repository on the path."""
     if TARGET.exists() and "--force" not in sys.argv:
         raise SystemExit(f"{TARGET} exists; give --force to replace it")
     with tempfile.TemporaryDirectory(prefix="golden-") as folder:
@@ -27,7 +27,7 @@ def main() -> None:
         os.environ["TINKER_ENGINE_HOME"] = str(home / "engine")
         os.environ["TENSAFE_KEY_PASSPHRASE"] = "a passphrase for tests"
         write_rows(home / "data")
-        code = train(home / "data", home / "run")
+        code = train(home / "data", home / "run", "--name", "hostile-rows")
         if code != 3:
             raise SystemExit(f"exit code {code}, expected 3")
         shutil.rmtree(TARGET, ignore_errors=True)

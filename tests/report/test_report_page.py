@@ -91,7 +91,7 @@ def assert_says_what_the_records_say(folder: Path, page: Page) -> None:
     gates = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
     assert "No package" in page.text
     for figure in (
-        f"{outcome['score']:.3f}", f"{outcome['base_score']:.3f}", f"{outcome['epsilon']:.2f}",
+        f"{outcome['score']:.3f}", f"{outcome['base_score']:.3f}", f"{outcome['epsilon']:.3f}",
         f"{outcome['interval'][0]:.3f}", outcome["base_digest"],
     ):  # fmt: skip
         assert figure in page.text
@@ -199,6 +199,15 @@ def test_report_command_writes_the_same_page(
         return re.sub(r"Written [^<]*? by|<code>[^<]*/(run|0\.1\.0)</code>", "", text)
 
     assert timeless(path.read_text(encoding="utf-8")) == timeless(html)
+
+
+def test_the_data_sets_own_card_is_quoted(run_copy: Path) -> None:
+    (run_copy / "dataset" / "README.md").write_text(
+        f"# Rows\n\nEnglish {SCRIPT}\n", encoding="utf-8"
+    )
+    page = Page(render_report(read_run(run_copy)))
+    assert_only_text(page)
+    assert f"English {SCRIPT}" in page.text
 
 
 def test_a_changed_record_is_told(run_copy: Path) -> None:
