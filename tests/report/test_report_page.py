@@ -71,6 +71,7 @@ def page(html: str) -> Page:
 
 
 @pytest.mark.slow  # trains, tests and screens a real adapter
+@pytest.mark.timeout(1200)
 def test_a_run_below_its_gate_leaves_its_report(fresh_run: Path) -> None:
     html = (fresh_run / "report.html").read_text(encoding="utf-8")
     page = Page(html)
