@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("train", "report", "analyze", "verify", "keys")
+COMMANDS = ("train", "report", "analyze", "verify", "export", "keys")
 
 
 def application() -> typer.Typer:
