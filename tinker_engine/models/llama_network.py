@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tinker_engine.models.base_model import LoadedBase
 from tinker_engine.models.llama_cache import LlamaContinuation
+from tinker_engine.models.memory_pages import release_file_pages
 from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
     FrozenLinear,
@@ -231,6 +232,7 @@ def _side_by_side(modules: Mapping[str, nn.Module]) -> FrozenLinear:
     weights = [cast(Tensor, module.weight) for module in modules.values()]
     biases = [cast("Tensor | None", module.bias) for module in modules.values()]
     weight = torch.cat([w.detach() for w in weights])
+    release_file_pages(weights)
     outputs: list[slice] = []
     start = 0
     for old in weights:

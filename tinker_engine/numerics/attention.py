@@ -79,6 +79,8 @@ class _SelfAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         saved, rotation, groups, shape = ctx.saved
+        # Else all layers' weights would live until the last layer is done.
+        del ctx.saved
         heads, kv_heads, width = shape
         grad = cast(Tensor, grads[0])
         split = heads * width, kv_heads * width, kv_heads * width

@@ -32,6 +32,7 @@ from tinker_engine.numerics.lora import (
     module_factors,
 )
 from tinker_engine.numerics.network import Network
+from tinker_engine.numerics.precision import auto_dtype
 from tinker_engine.privacy import (
     Ledger,
     NoiseSource,
@@ -57,8 +58,12 @@ from tinker_engine.runtime.sampler import SamplerModel, check_requests, sample_a
 from tinker_engine.runtime.training_pass import AdaptedModel, accumulate, check_data, evaluate
 from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MERGE_LIMIT_BYTES = 2 << 30
-TRAINING_ROWS = 2048
+# Rows x width x layers of a microbatch: what is kept for the backward pass grows with it, while
+# products gain nothing from more than a few hundred rows.
+MICROBATCH_VALUES = 2 << 20
+FEWEST_ROWS, MOST_ROWS = 512, 2048
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class TorchBackend:
         self._runs: dict[str, TrainingRun] = {}
         self._samplers: dict[str, Sampler] = {}
         self._bound: tuple[str, int, AdaptedModel] | None = None
-        self._rows = self._config.microbatch_tokens or TRAINING_ROWS
+        self._rows = self._config.microbatch_tokens or _training_rows(base)
 
     @property
     def base(self) -> BaseInfo:
@@ -170,7 +175,7 @@ class TorchBackend:
         if sampler_id in self._samplers:
             raise RequestError(f"sampler {sampler_id!r} exists already")
         if adapter is None:
-            self._samplers[sampler_id] = Sampler(self._adapt({}, self._dtype("auto")), None)
+            self._samplers[sampler_id] = Sampler(self._adapt({}, self._sampling_dtype), None)
             return None
         files = read_adapter(adapter)
         modules = linear_modules(self._base.model)
@@ -184,7 +189,7 @@ class TorchBackend:
                 f"adapter {adapter} doesn't fit {self.base.name}: {error}"
             ) from error
         factors_ = module_factors(layout, values, files.config.alpha)
-        model = self._adapt(factors_, self._dtype("auto"))
+        model = self._adapt(factors_, self._sampling_dtype)
         self._samplers[sampler_id] = Sampler(model, files.digest)
         return files.digest
 
@@ -267,7 +272,7 @@ class TorchBackend:
             return self._bound[2]
         self._bound = None
         loras = module_factors(run.layout, run.values, run.spec.alpha)
-        model = self._adapt(loras, self._dtype(run.spec.precision))
+        model = self._adapt(loras, self._training_dtype(run.spec.precision))
         self._bound = (run_id, run.version, model)
         return model
 
@@ -282,9 +287,13 @@ class TorchBackend:
             self.network, adapted, OutputHead(head, self._base.logit_softcap), dtype
         )
 
-    def _dtype(self, precision: Precision) -> torch.dtype:
+    def _training_dtype(self, precision: Precision) -> torch.dtype:
         asked = self._config.precision if precision == "auto" else precision
-        return torch.bfloat16 if asked == "bf16" else torch.float32
+        return auto_dtype(self.base.hidden_size) if asked == "auto" else DTYPES[asked]
+
+    @property
+    def _sampling_dtype(self) -> torch.dtype:
+        return DTYPES.get(self._config.precision, torch.float32)
 
     def _adapter_config(self, run: TrainingRun) -> AdapterConfig:
         modules = linear_modules(self._base.model)
@@ -297,6 +306,13 @@ class TorchBackend:
 def make_network(base: LoadedBase) -> Network:
     """The fastest exact way this engine has to run a base."""
     return make_llama_network(base) or GenericNetwork(base)
+
+
+def _training_rows(base: LoadedBase) -> int:
+    """Rows of a training microbatch, unless the configuration says otherwise."""
+    config = cast(Any, base.model).config
+    values = base.info.hidden_size * int(getattr(config, "num_hidden_layers", 1))
+    return min(MOST_ROWS, max(FEWEST_ROWS, MICROBATCH_VALUES // values))
 
 
 def _shape(modules: Mapping[str, torch.nn.Module], name: str) -> tuple[int, int]:

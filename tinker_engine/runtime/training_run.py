@@ -76,7 +76,7 @@ class TrainingRun:
         self.statistics = ClipStatistics()
 
     def add_gradient(self, gradient: Tensor) -> None:
-        """Add one request's gradient sum (trainable,), all of it or nothing.
+        """Add one request's gradient sum (trainable,), all of it or nothing; it is taken over.
 
         Raises NonFiniteError without adding anything.
         """
@@ -84,7 +84,10 @@ class TrainingRun:
             raise NonFiniteError(
                 "the gradient is not finite; lower the learning rate or look for extreme weights"
             )
-        self.accumulator += gradient
+        if self.gradients == 0:
+            self.accumulator = gradient
+        else:
+            self.accumulator += gradient
         self.gradients += 1
 
     def state_digest(self) -> str:
