@@ -7,6 +7,7 @@ small JSON.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,15 +38,21 @@ def loss_to_proto(output: LossOutput) -> bytes:
 
     message: Any = public_pb.ForwardBackwardOutput()
     message.loss_fn_output_type = _OUTPUT_TYPE
-    record = message.loss_fn_outputs.add()
-    record.type_tag = _OUTPUT_TYPE
-    record.num_datums = len(output.logprobs)
-    for name, arrays in _loss_fields(output).items():
-        field = record.fields[name]
-        field.dtype = public_pb.DTYPE_FLOAT32
-        sizes = [0, *(array.nbytes for array in arrays)]
-        field.offsets = np.cumsum(sizes, dtype=np.int64).tobytes()
-        field.data = b"".join(array.tobytes() for array in arrays)
+    fields = _loss_fields(output)
+    # One record holds data with the same number of targets per position.
+    trailing = [array.shape[1:] for array in output.logprobs]
+    for shape, run in itertools.groupby(range(len(trailing)), key=trailing.__getitem__):
+        places = list(run)
+        record = message.loss_fn_outputs.add()
+        record.type_tag = _OUTPUT_TYPE
+        record.num_datums = len(places)
+        for name, arrays in fields.items():
+            field = record.fields[name]
+            field.dtype = public_pb.DTYPE_FLOAT32
+            field.trailing_shape.extend(shape)
+            sizes = [0, *(arrays[i].nbytes for i in places)]
+            field.offsets = np.cumsum(sizes, dtype=np.int64).tobytes()
+            field.data = b"".join(arrays[i].tobytes() for i in places)
     for name, value in loss_metrics(output).items():
         message.metrics[name] = value
     return message.SerializeToString()

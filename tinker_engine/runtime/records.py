@@ -7,6 +7,7 @@ one datum; inputs are already shifted by the client, so `targets[t]` is the toke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +19,7 @@ FloatArray = npt.NDArray[np.float32]
 
 LoraTrain = Literal["both", "B"]
 Precision = Literal["auto", "fp32", "bf16"]
-LossName = Literal["cross_entropy"]
+LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo"]
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,24 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class TrainDatum:
-    """One training example. All arrays have shape (T,)."""
+    """One training example. All arrays have shape (T,).
+
+    For cross-entropy, `targets` and `weights` may be (T, K): K targets per position. `inputs` holds
+    what other losses take per token, settings included; those don't read `weights`.
+    """
 
     tokens: IntArray
     targets: IntArray
     weights: FloatArray
+    inputs: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
 
 
 @dataclass(frozen=True)
 class LossOutput:
     """Per-datum results, in the order of the request.
 
-    `logprobs[i]` and `elementwise_loss[i]` have the shape (T_i,) of datum i; `loss_sum` is the sum
-    over all tokens of -weight * logprob.
+    `logprobs[i]` and `elementwise_loss[i]` have the shape of datum i's targets; `loss_sum` is the
+    sum of the latter over all data.
     """
 
     logprobs: list[FloatArray]
