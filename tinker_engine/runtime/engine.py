@@ -6,6 +6,7 @@ their own module; here they are put together, started, cleaned up after and stop
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -14,8 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinker_engine.config import EngineConfig
-from tinker_engine.errors import NotFoundError, ServerUnavailableError
-from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.errors import (
+    ConflictingRetryError,
+    NotFoundError,
+    RequestError,
+    ServerUnavailableError,
+)
+from tinker_engine.protocol.paths import CheckpointPath, check_run_id
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
@@ -62,6 +68,7 @@ class Engine:
         )
         self._seen: dict[str, float] = {}
         self._sessions_lock = threading.Lock()
+        self._copy_lock = threading.Lock()
         self._stop = threading.Event()
         self._keeper = threading.Thread(
             target=self._keep_house, name="tinker-engine-keeper", daemon=True
@@ -129,9 +136,17 @@ class Engine:
         return session_id
 
     def touch_session(self, session_id: str) -> None:
-        """Note that a session is alive; raises NotFoundError for an unknown one."""
+        """Note that a session is alive.
+
+        One that was released for being idle comes back to life, without what it had loaded. Raises
+        NotFoundError for an unknown session and RequestError for a finished one.
+        """
         if session_id not in self._seen:
-            self.store.session(session_id)
+            finished = self.store.session(session_id).finished
+            if finished is not None:
+                raise RequestError(
+                    f"session {session_id!r} is finished ({finished}); create a new ServiceClient"
+                )
         self._seen[session_id] = time.time()
 
     def finish_session(self, session_id: str, reason: str) -> None:
@@ -153,6 +168,55 @@ class Engine:
         self.store.checkpoint(path)
         self.store.delete_checkpoint(path)
         self.folders.delete(path)
+
+    def copy_checkpoint(
+        self, source: CheckpointPath, run_id: str, ttl_s: int | None
+    ) -> CheckpointPath:
+        """Copy a checkpoint into a run of its own, which can't be trained on; gives its path.
+
+        Repeating it gives the same copy. Raises NotFoundError for an unknown source, and
+        ConflictingRetryError when the run exists and is something else.
+        """
+        record = self.store.checkpoint(source)
+        origin = self.store.run(source.run_id)
+        target = CheckpointPath(check_run_id(run_id), source.kind, source.name)
+        with self._copy_lock:
+            try:
+                known = self.store.run(run_id)
+            except NotFoundError:
+                known = None
+            if known is not None and known.parent_path != str(source):
+                raise ConflictingRetryError(f"run {run_id!r} exists already and is no such copy")
+            if known is not None:
+                return self.store.checkpoint(target).path
+            facts = self.folders.copy(source, target)
+            now = time.time()
+            session_id = (
+                run_id.partition(":train:")[0] if ":train:" in run_id else origin.session_id
+            )
+            self.store.add_run(
+                dataclasses.replace(
+                    origin,
+                    id=run_id,
+                    session_id=session_id,
+                    parent_path=str(source),
+                    engine_id=self.id,
+                    created_at=now,
+                    last_request_at=now,
+                    unloaded_at=now,
+                )
+            )
+            self.store.put_checkpoint(
+                dataclasses.replace(
+                    record,
+                    path=target,
+                    digest=facts.digest,
+                    created_at=now,
+                    expires_at=None if ttl_s is None else now + ttl_s,
+                    is_public=False,
+                )
+            )
+        return target
 
     def status(self) -> dict[str, Any]:
         """What the engine is doing, for people and monitors."""

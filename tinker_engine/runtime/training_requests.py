@@ -21,6 +21,11 @@ from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
 
 _MISSING_TURN_S = 300.0
+_SAVED = {
+    "weights": "save_weights",
+    "sampler_weights": "save_weights_for_sampler",
+    "external_weights": "save_weights_external",
+}
 
 
 class TrainingRuns:
@@ -157,8 +162,7 @@ class TrainingRuns:
                     expires_at=None if ttl_s is None else now + ttl_s,
                 )
             )
-            kind = "save_weights" if path.kind == "weights" else "save_weights_for_sampler"
-            return {"type": kind, "path": str(path)}
+            return {"type": _SAVED[path.kind], "path": str(path)}
 
         return self._submit(where, "save_weights", work)
 

@@ -93,7 +93,7 @@ def service_routes(engine: Engine) -> APIRouter:
     @router.get("/sessions")
     def list_sessions(
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     ) -> Response:
         return JsonResponse({"sessions": engine.store.list_sessions(limit, offset)})
 

@@ -18,6 +18,7 @@ from tinker_engine.protocol.requests import (
     ModelBody,
     OptimizerConfigBody,
     OptimStepBody,
+    SaveExternalBody,
     SaveForSamplerBody,
     SaveWeightsBody,
 )
@@ -135,6 +136,20 @@ def training_routes(engine: Engine) -> APIRouter:
         )
         return _submitted(request_id, body.model_id)
 
+    @router.post("/save_weights_external")
+    def save_weights_external(body: SaveExternalBody, request: Request) -> Response:
+        where = _where(body, "save_weights_external", request)
+        with _Place(engine, where, "save_weights_external"):
+            if body.age_encryption_recipients:
+                raise RequestError(
+                    "age_encryption_recipients is not served: leave it out, the files stay on this "
+                    "server and its download links expire"
+                )
+            path = CheckpointPath(where.run_id, "external_weights", check_name(body.path))
+            ttl_s = check_ttl(body.ttl_seconds)
+        request_id = engine.runs.save(where, path, overwrite=False, user_metadata=None, ttl_s=ttl_s)
+        return _submitted(request_id, body.model_id)
+
     @router.post("/load_weights")
     def load_weights(body: LoadWeightsBody, request: Request) -> Response:
         if body.optimizer_config is not None:
@@ -193,7 +208,7 @@ class _Place:
 
 
 def _where(
-    body: ModelBody | OptimStepBody | SaveWeightsBody | SaveForSamplerBody,
+    body: ModelBody | OptimStepBody | SaveWeightsBody | SaveForSamplerBody | SaveExternalBody,
     kind: str,
     request: Request,
     *,

@@ -17,9 +17,9 @@ from tinker.proto.response_conv import (
 )
 
 from tinker_engine.errors import RequestError
+from tinker_engine.protocol.losses import training_data
 from tinker_engine.protocol.results import loss_to_json, loss_to_proto, sample_to_proto
 from tinker_engine.protocol.tensors import TensorBody, tensor_from_json, tensor_from_proto
-from tinker_engine.protocol.losses import training_data
 from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.records import LossOutput, SampledSequence, SampleResult
 
