@@ -122,7 +122,7 @@ class SaveForSamplerBody(Wire):
 
     model_id: str
     path: str | None = None
-    sampling_session_seq_id: int | None = None
+    sampling_session_seq_id: SequenceId | None = None
     kind: Literal["snapshot", "inflight"] = "snapshot"
     seq_id: SequenceId | None = None
     ttl_seconds: int | None = None
@@ -168,7 +168,7 @@ class CreateSamplingSessionBody(Wire):
     """`create_sampling_session`."""
 
     session_id: str
-    sampling_session_seq_id: int
+    sampling_session_seq_id: SequenceId
     base_model: str | None = None
     model_path: str | None = None
 

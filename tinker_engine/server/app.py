@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from tinker_engine.errors import RequestError
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.answers import install_error_handlers
+from tinker_engine.server.answers import FailureGuard, install_error_handlers
 from tinker_engine.server.auth import KeyGuard
 from tinker_engine.server.catalog_routes import catalog_routes
 from tinker_engine.server.checkpoint_routes import checkpoint_routes
@@ -50,6 +50,7 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
         app.include_router(make(engine), prefix=PREFIX)
     app.include_router(checkpoint_routes(engine, links), prefix=PREFIX)
     app.include_router(_not_served(), prefix=PREFIX)
+    app.add_middleware(FailureGuard)
     app.add_middleware(KeyGuard, keys=keys, links=links)
     return app
 

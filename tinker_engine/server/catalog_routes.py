@@ -11,7 +11,7 @@ from tinker_engine.protocol.metadata import ATTENTION_TARGETS, MLP_TARGETS, UNEM
 from tinker_engine.protocol.paths import check_run_id, parse_path
 from tinker_engine.protocol.requests import WeightsInfoBody
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.answers import JsonResponse
+from tinker_engine.server.answers import JsonResponse, StrictRoute
 from tinker_engine.storage.store import CheckpointRecord, RunRecord
 
 OWNER = "local"
@@ -21,7 +21,7 @@ Offset = Annotated[int, Query(ge=0, lt=2**63)]
 
 def catalog_routes(engine: Engine) -> APIRouter:
     """Routes that list runs and checkpoints."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.get("/training_runs")
     def list_runs(limit: Limit = 20, offset: Offset = 0) -> Response:

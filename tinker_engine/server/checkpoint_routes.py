@@ -22,7 +22,7 @@ from tinker_engine.errors import NotFoundError, RequestError
 from tinker_engine.protocol.paths import CheckpointPath, checkpoint_path, parse_path
 from tinker_engine.protocol.requests import CopyWeightsBody, TtlBody
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.answers import JsonResponse, retry_key
+from tinker_engine.server.answers import JsonResponse, StrictRoute, retry_key
 from tinker_engine.server.extension_routes import ADAPTER_FILES
 from tinker_engine.server.links import LinkSigner
 from tinker_engine.server.training_routes import check_ttl
@@ -33,7 +33,7 @@ _BLOCK = 1 << 20
 
 def checkpoint_routes(engine: Engine, links: LinkSigner) -> APIRouter:
     """Routes that concern one checkpoint."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.delete(_PLACE)
     def delete_checkpoint(run_id: str, kind: str, name: str) -> Response:

@@ -27,7 +27,13 @@ from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.records import AdamParams
 from tinker_engine.runtime.submissions import NewRun, Submission
-from tinker_engine.server.answers import JsonResponse, payload_digest, read_body, retry_key
+from tinker_engine.server.answers import (
+    JsonResponse,
+    StrictRoute,
+    payload_digest,
+    read_body,
+    retry_key,
+)
 
 MIN_TTL_S, MAX_TTL_S = 3600, 10 * 366 * 24 * 3600
 _DEFAULT_RANK = 32
@@ -35,7 +41,7 @@ _DEFAULT_RANK = 32
 
 def training_routes(engine: Engine) -> APIRouter:
     """Routes that concern training runs."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.post("/create_model")
     def create_model(body: CreateModelBody) -> Response:
