@@ -6,7 +6,6 @@ their own module; here they are put together, started, cleaned up after and stop
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 import time
@@ -15,14 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinker_engine.config import EngineConfig
-from tinker_engine.errors import (
-    ConflictingRetryError,
-    NotFoundError,
-    RequestError,
-    ServerUnavailableError,
-)
-from tinker_engine.protocol.paths import CheckpointPath, check_run_id
+from tinker_engine.errors import NotFoundError, RequestError, ServerUnavailableError
+from tinker_engine.protocol.paths import CheckpointPath
 from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
 from tinker_engine.runtime.queue import ComputeQueue, Job
@@ -177,46 +172,8 @@ class Engine:
         Repeating it gives the same copy. Raises NotFoundError for an unknown source, and
         ConflictingRetryError when the run exists and is something else.
         """
-        record = self.store.checkpoint(source)
-        origin = self.store.run(source.run_id)
-        target = CheckpointPath(check_run_id(run_id), source.kind, source.name)
         with self._copy_lock:
-            try:
-                known = self.store.run(run_id)
-            except NotFoundError:
-                known = None
-            if known is not None and known.parent_path != str(source):
-                raise ConflictingRetryError(f"run {run_id!r} exists already and is no such copy")
-            if known is not None:
-                return self.store.checkpoint(target).path
-            facts = self.folders.copy(source, target)
-            now = time.time()
-            session_id = (
-                run_id.partition(":train:")[0] if ":train:" in run_id else origin.session_id
-            )
-            self.store.add_run(
-                dataclasses.replace(
-                    origin,
-                    id=run_id,
-                    session_id=session_id,
-                    parent_path=str(source),
-                    engine_id=self.id,
-                    created_at=now,
-                    last_request_at=now,
-                    unloaded_at=now,
-                )
-            )
-            self.store.put_checkpoint(
-                dataclasses.replace(
-                    record,
-                    path=target,
-                    digest=facts.digest,
-                    created_at=now,
-                    expires_at=None if ttl_s is None else now + ttl_s,
-                    is_public=False,
-                )
-            )
-        return target
+            return copy_checkpoint(self.store, self.folders, self.id, source, run_id, ttl_s)
 
     def status(self) -> dict[str, Any]:
         """What the engine is doing, for people and monitors."""

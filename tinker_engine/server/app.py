@@ -37,7 +37,7 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_error_handlers(app)
-    links = LinkSigner(keys)
+    links = LinkSigner()
     # Routes are tried in this order, so the busiest come first.
     for make in (
         sampling_routes,
