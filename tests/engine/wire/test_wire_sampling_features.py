@@ -125,20 +125,6 @@ def test_stop_string_token_and_past_the_end(
     assert by_token.sequences[0].tokens == whole[: whole.index(whole[4]) + 1]
 
 
-def test_going_past_the_end_of_text(
-    base: tinker.SamplingClient, connection: Connection, tokens: list[int]
-) -> None:
-    end = load_tokenizer(connection).eos_token_id
-    prompt = [*tokens[:2]]
-    params = {"max_tokens": 40, "temperature": 1.0, "seed": 1}
-    ended = base.sample(prompt_of(prompt), 24, tinker.SamplingParams(**params)).result()
-    free = base.sample(prompt_of(prompt), 24, tinker.SamplingParams(**params, stop=[])).result()
-    assert all(len(s.tokens) == 40 for s in free.sequences)
-    stopped = [s for s in ended.sequences if s.stop_reason == "stop"]
-    assert stopped
-    assert all(s.tokens[-1] == end and end not in s.tokens[:-1] for s in stopped)
-
-
 def test_logprobs_of_samples_are_the_models_own(
     base: tinker.SamplingClient, tokens: list[int]
 ) -> None:
