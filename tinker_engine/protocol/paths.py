@@ -1,8 +1,9 @@
 """`tinker://` paths and the names of runs and checkpoints.
 
-A path is `tinker://{run_id}/weights/{name}` (training state) or
-`tinker://{run_id}/sampler_weights/{name}` (weights alone). Names are checked here once, so that
-the storage room can join them to folders without looking again.
+A path is `tinker://{run_id}/weights/{name}` (training state),
+`tinker://{run_id}/sampler_weights/{name}` (weights alone) or
+`tinker://{run_id}/external_weights/{name}` (weights alone, for download). Names are
+checked here once, so that the storage room can join them to folders without looking again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Literal
 
 from tinker_engine.errors import RequestError
 
-CheckpointKind = Literal["weights", "sampler_weights"]
+CheckpointKind = Literal["weights", "sampler_weights", "external_weights"]
 
 _SCHEME = "tinker://"
 _KINDS: dict[str, CheckpointKind] = {
     "weights": "weights",
     "sampler_weights": "sampler_weights",
+    "external_weights": "external_weights",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(:train:[0-9]{1,9})?")

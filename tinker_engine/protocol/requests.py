@@ -122,11 +122,31 @@ class SaveForSamplerBody(Wire):
 
     model_id: str
     path: str | None = None
-    sampling_session_seq_id: int | None = None
+    sampling_session_seq_id: SequenceId | None = None
     kind: Literal["snapshot", "inflight"] = "snapshot"
     seq_id: SequenceId | None = None
     ttl_seconds: int | None = None
     user_metadata: dict[str, str] | None = None
+
+
+class SaveExternalBody(Wire):
+    """`save_weights_external`: PEFT files for download."""
+
+    model_id: str
+    path: str
+    seq_id: SequenceId | None = None
+    ttl_seconds: int | None = None
+    age_encryption_recipients: list[str] | None = None
+
+
+class CopyWeightsBody(Wire):
+    """`copy_weights`: to a project, or to a place within a session."""
+
+    source_path: str
+    session_id: str | None = None
+    model_seq_id: Annotated[int, Field(ge=0, lt=10**9)] | None = None
+    destination_project_id: str | None = None
+    ttl_seconds: int | None = None
 
 
 class LoadWeightsBody(Wire):
@@ -148,7 +168,7 @@ class CreateSamplingSessionBody(Wire):
     """`create_sampling_session`."""
 
     session_id: str
-    sampling_session_seq_id: int
+    sampling_session_seq_id: SequenceId
     base_model: str | None = None
     model_path: str | None = None
 
@@ -202,9 +222,9 @@ class SampleBody(Wire):
     seq_id: SequenceId | None = None
     prompt_logprobs: bool | None = None
     topk_prompt_logprobs: Annotated[int, Field(ge=0, le=128)] = 0
-    topk_sample_logprobs: Annotated[int, Field(ge=0)] = 0
+    topk_sample_logprobs: Annotated[int, Field(ge=0, le=128)] = 0
     target_prompt_logprobs: dict[str, Any] | None = None
-    prompt_alt_tokens_k: Annotated[int, Field(ge=0)] = 0
+    prompt_alt_tokens_k: Annotated[int, Field(ge=0, le=128)] = 0
     prompt_logprobs_last_n: Annotated[int, Field(ge=1)] | None = None
     record_stability_info: bool | None = None
 

@@ -7,12 +7,13 @@ small JSON.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinker_engine.protocol.tensors import tensor_to_json
+from tinker_engine.protocol.tensors import tensor_in_layout, tensor_to_json, tensor_to_proto
 from tinker_engine.runtime.records import FloatArray, LossOutput, SampledSequence, SampleResult
 
 PROTOBUF = "application/x-protobuf"
@@ -37,15 +38,21 @@ def loss_to_proto(output: LossOutput) -> bytes:
 
     message: Any = public_pb.ForwardBackwardOutput()
     message.loss_fn_output_type = _OUTPUT_TYPE
-    record = message.loss_fn_outputs.add()
-    record.type_tag = _OUTPUT_TYPE
-    record.num_datums = len(output.logprobs)
-    for name, arrays in _loss_fields(output).items():
-        field = record.fields[name]
-        field.dtype = public_pb.DTYPE_FLOAT32
-        sizes = [0, *(array.nbytes for array in arrays)]
-        field.offsets = np.cumsum(sizes, dtype=np.int64).tobytes()
-        field.data = b"".join(array.tobytes() for array in arrays)
+    fields = _loss_fields(output)
+    # One record holds data with the same number of targets per position.
+    trailing = [array.shape[1:] for array in output.logprobs]
+    for shape, run in itertools.groupby(range(len(trailing)), key=trailing.__getitem__):
+        places = list(run)
+        record = message.loss_fn_outputs.add()
+        record.type_tag = _OUTPUT_TYPE
+        record.num_datums = len(places)
+        for name, arrays in fields.items():
+            field = record.fields[name]
+            field.dtype = public_pb.DTYPE_FLOAT32
+            field.trailing_shape.extend(shape)
+            sizes = [0, *(arrays[i].nbytes for i in places)]
+            field.offsets = np.cumsum(sizes, dtype=np.int64).tobytes()
+            field.data = b"".join(arrays[i].tobytes() for i in places)
     for name, value in loss_metrics(output).items():
         message.metrics[name] = value
     return message.SerializeToString()
@@ -83,11 +90,18 @@ def sample_to_proto(result: SampleResult) -> bytes:
         )
         part.tokens = np.asarray(sequence.tokens, dtype=np.int32).tobytes()
         part.logprobs = np.asarray(sequence.logprobs, dtype=np.float32).tobytes()
+        if sequence.topk is not None:
+            _write_topk(part.topk_sampled_logprobs, sequence.topk)
     if result.prompt_logprobs is not None:
         filled = [np.nan if value is None else value for value in result.prompt_logprobs]
         message.prompt_logprobs = np.asarray(filled, dtype=np.float32).tobytes()
     if result.topk_prompt_logprobs:
         _write_topk(message.topk_prompt_logprobs, result.topk_prompt_logprobs)
+    for name, tensor in _prompt_tensors(result).items():
+        place: Any = message
+        for step in name.split("."):
+            place = getattr(place, step)
+        tensor_to_proto(place, tensor)
     return message.SerializeToString()
 
 
@@ -100,14 +114,24 @@ def sample_to_json(result: SampleResult) -> dict[str, Any]:
     }
     if result.topk_prompt_logprobs is not None:
         body["topk_prompt_logprobs"] = result.topk_prompt_logprobs
+    for name, tensor in _prompt_tensors(result).items():
+        first, _, rest = name.partition(".")
+        if rest:
+            body.setdefault(first, {})[rest] = tensor
+        else:
+            body[first] = tensor
     return body
 
 
 def sample_size(result: SampleResult) -> int:
     """Rough bytes that a sampling result takes on the wire."""
     topk = sum(8 * len(row or ()) for row in result.topk_prompt_logprobs or ())
+    topk += sum(8 * len(row or ()) for sequence in result.sequences for row in sequence.topk or ())
     sampled = sum(8 * len(sequence.tokens) for sequence in result.sequences)
-    return sampled + 4 * len(result.prompt_logprobs or ()) + topk + 64
+    targets = 0 if result.prompt_targets is None else result.prompt_targets.nbytes
+    drawn = result.prompt_alt_tokens
+    others = 0 if drawn is None else drawn.tokens.nbytes + drawn.logprobs.nbytes
+    return sampled + 4 * len(result.prompt_logprobs or ()) + topk + targets + others + 64
 
 
 def only_last(result: SampleResult, last_n: int | None) -> SampleResult:
@@ -131,12 +155,28 @@ def _loss_fields(output: LossOutput) -> dict[str, list[FloatArray]]:
     }
 
 
+def _prompt_tensors(result: SampleResult) -> dict[str, dict[str, Any]]:
+    """Tensors of a sampling result by their place in the answer."""
+    tensors: dict[str, dict[str, Any]] = {}
+    if result.prompt_targets is not None:
+        tensors["target_prompt_logprobs"] = tensor_in_layout(
+            result.prompt_targets, result.prompt_targets_layout
+        )
+    if result.prompt_alt_tokens is not None:
+        tensors["prompt_alt_tokens.tokens"] = tensor_to_json(result.prompt_alt_tokens.tokens)
+        tensors["prompt_alt_tokens.logprobs"] = tensor_to_json(result.prompt_alt_tokens.logprobs)
+    return tensors
+
+
 def _sequence_to_json(sequence: SampledSequence) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "stop_reason": sequence.stop_reason,
         "tokens": sequence.tokens,
         "logprobs": sequence.logprobs,
     }
+    if sequence.topk is not None:
+        body["topk_logprobs"] = sequence.topk
+    return body
 
 
 def _write_topk(message: Any, rows: Sequence[list[tuple[int, float]] | None]) -> None:

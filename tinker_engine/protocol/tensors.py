@@ -6,6 +6,7 @@ dense here, so that nothing behind the wire sees the difference.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from tinker_engine.errors import RequestError
 from tinker_engine.protocol.requests import Wire
+from tinker_engine.runtime.records import CsrLayout
 
 Array = npt.NDArray[Any]
 MAX_ELEMENTS = 1 << 27
@@ -25,7 +27,7 @@ _PROTO_DTYPES: dict[int, np.dtype[Any]] = {
     3: np.dtype("<i4"),
     4: np.dtype("<u2"),
 }
-_BFLOAT16 = 4
+_PROTO_FLOAT32, _PROTO_INT64, _BFLOAT16 = 1, 2, 4
 _JSON_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("f4"), "int64": np.dtype("i8")}
 
 
@@ -39,8 +41,11 @@ class TensorBody(Wire):
     sparse_col_indices: list[int] | None = None
 
 
-def tensor_from_json(body: TensorBody, name: str) -> Array:
-    """Dense array of a JSON tensor; raises RequestError naming the field when sizes disagree."""
+def tensor_from_json(body: TensorBody, name: str, pad: int = 0) -> Array:
+    """Dense array of a JSON tensor, with `pad` in the cells that a sparse one leaves out.
+
+    Raises RequestError naming the field when sizes disagree.
+    """
     try:
         values = np.asarray(body.data, dtype=_JSON_DTYPES[body.dtype])
     except (ValueError, OverflowError) as error:
@@ -53,6 +58,7 @@ def tensor_from_json(body: TensorBody, name: str) -> Array:
         np.asarray(body.sparse_col_indices or [], dtype=np.int64),
         body.shape,
         name,
+        pad,
     )
 
 
@@ -70,6 +76,45 @@ def tensor_from_proto(message: Any, name: str) -> Array:
         )
     values = _values(message.dense, message.dtype, name)
     return _shaped(values, shape if shape is not None else [values.size], name)
+
+
+def layout_from_json(body: TensorBody) -> CsrLayout | None:
+    """The cells that a JSON tensor lists; None for a dense one."""
+    if body.sparse_crow_indices is None:
+        return None
+    return CsrLayout(
+        np.asarray(body.sparse_crow_indices, dtype=np.int64),
+        np.asarray(body.sparse_col_indices or [], dtype=np.int64),
+    )
+
+
+def tensor_in_layout(array: Array, layout: CsrLayout | None) -> dict[str, Any]:
+    """The JSON form of an array (rows, columns), sparse in the cells that `layout` lists."""
+    body = tensor_to_json(array)
+    if layout is None:
+        return body
+    rows = np.repeat(np.arange(array.shape[0]), np.diff(layout.crow))
+    return {
+        **body,
+        "data": array[rows, layout.col].tolist(),
+        "sparse_crow_indices": layout.crow.tolist(),
+        "sparse_col_indices": layout.col.tolist(),
+    }
+
+
+def tensor_to_proto(message: Any, body: Mapping[str, Any]) -> None:
+    """Write a tensor's JSON form into a protobuf `Tensor`."""
+    is_float = body["dtype"] == "float32"
+    message.dtype = _PROTO_FLOAT32 if is_float else _PROTO_INT64
+    message.shape.extend(body["shape"])
+    raw = np.asarray(body["data"], dtype="<f4" if is_float else "<i8").tobytes()
+    if "sparse_crow_indices" not in body:
+        message.dense = raw
+        return
+    csr = message.sparse_csr
+    csr.values = raw
+    csr.crow_indices = np.asarray(body["sparse_crow_indices"], dtype="<i8").tobytes()
+    csr.col_indices = np.asarray(body["sparse_col_indices"], dtype="<i8").tobytes()
 
 
 def tensor_to_json(array: Array) -> dict[str, Any]:
@@ -100,7 +145,9 @@ def _shaped(values: Array, shape: list[int], name: str) -> Array:
     return values.reshape(shape)
 
 
-def _dense(values: Array, crow: Array, col: Array, shape: list[int] | None, name: str) -> Array:
+def _dense(
+    values: Array, crow: Array, col: Array, shape: list[int] | None, name: str, pad: int = 0
+) -> Array:
     if shape is None or len(shape) != 2:
         raise RequestError(f"{name}: a sparse tensor needs a two-dimensional shape")
     rows, columns = shape
@@ -116,6 +163,6 @@ def _dense(values: Array, crow: Array, col: Array, shape: list[int] | None, name
     )
     if not is_sound:
         raise RequestError(f"{name}: the CSR indices do not fit shape {shape}")
-    dense = np.zeros((rows, columns), dtype=values.dtype)
+    dense = np.full((rows, columns), pad, dtype=values.dtype)
     dense[np.repeat(np.arange(rows), counts), col] = values
     return dense

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,19 +19,7 @@ from pydantic import Field, ValidationError
 from tinker_engine.errors import RequestError
 from tinker_engine.protocol.requests import ModelInputBody, SequenceId, Wire
 from tinker_engine.protocol.tensors import Array, TensorBody, tensor_from_json, tensor_from_proto
-from tinker_engine.runtime.records import IntArray, TrainDatum
-
-SUPPORTED_LOSSES = ("cross_entropy",)
-_KNOWN_LOSSES = (
-    *SUPPORTED_LOSSES,
-    "importance_sampling",
-    "ppo",
-    "cispo",
-    "dro",
-    "gspo",
-    "stable_reinforce",
-    "custom",
-)
+from tinker_engine.runtime.records import IntArray
 
 
 @dataclass(frozen=True)
@@ -125,73 +113,6 @@ def read_proto_call(body: bytes, *, forward_only: bool) -> TrainingCall:
         is_forward_only=forward_only or bool(message.forward_only),
         digest=_digest(message.SerializeToString(deterministic=True), forward_only=forward_only),
         read_data=functools.partial(_proto_data, message),
-    )
-
-
-def check_loss(name: str, config: Mapping[str, Any]) -> None:
-    """Raise RequestError for a loss, or settings of one, that this server does not compute."""
-    if name not in _KNOWN_LOSSES:
-        raise RequestError(f"unknown loss {name!r}; this server computes cross_entropy")
-    if name not in SUPPORTED_LOSSES:
-        raise RequestError(
-            f"loss {name!r} is not computed by this server yet; use cross_entropy, or "
-            "forward_backward_custom with a loss of your own on the client"
-        )
-    if config:
-        raise RequestError(f"{name} takes no loss_fn_config, but got {', '.join(sorted(config))}")
-
-
-def cross_entropy_data(
-    raw: Sequence[RawDatum], *, vocab_size: int, max_context: int
-) -> list[TrainDatum]:
-    """Check the data of a cross-entropy request and give them their final types.
-
-    `weights` defaults to ones. Raises RequestError that names the datum and the field.
-    """
-    if not raw:
-        raise RequestError("the request holds no data")
-    return [
-        _cross_entropy_datum(datum, f"data[{i}]", vocab_size, max_context)
-        for i, datum in enumerate(raw)
-    ]
-
-
-def _cross_entropy_datum(datum: RawDatum, place: str, vocab_size: int, limit: int) -> TrainDatum:
-    unknown = set(datum.inputs) - {"target_tokens", "weights"}
-    if unknown:
-        raise RequestError(
-            f"{place}: cross_entropy takes target_tokens and weights, "
-            f"but got {', '.join(sorted(unknown))}"
-        )
-    tokens = datum.tokens
-    length = tokens.size
-    if not 1 <= length <= limit:
-        raise RequestError(
-            f"{place}: {length} tokens; expected 1 to {limit}, the context of this model"
-        )
-    targets = datum.inputs.get("target_tokens")
-    if targets is None:
-        raise RequestError(f"{place}: target_tokens is missing from loss_fn_inputs")
-    weights = datum.inputs.get("weights", np.ones(length, dtype=np.float32))
-    for name, array in (("target_tokens", targets), ("weights", weights)):
-        if array.shape != (length,):
-            raise RequestError(
-                f"{place}: {name} has shape {list(array.shape)}; expected [{length}], one value "
-                "per token (several targets per position are not served yet)"
-            )
-    if targets.dtype.kind != "i":
-        raise RequestError(f"{place}: target_tokens is {targets.dtype}; expected int64")
-    weights = weights.astype(np.float32)
-    if not np.isfinite(weights).all():
-        raise RequestError(f"{place}: weights hold NaN or infinity")
-    # A target that counts for nothing may be any filler, such as -100.
-    targets = np.where(weights == 0, np.clip(targets, 0, vocab_size - 1), targets)
-    check_tokens(tokens, vocab_size, f"{place}: tokens")
-    check_tokens(targets, vocab_size, f"{place}: target_tokens")
-    return TrainDatum(
-        tokens=tokens.astype(np.int64, copy=False),
-        targets=targets.astype(np.int64, copy=False),
-        weights=weights,
     )
 
 

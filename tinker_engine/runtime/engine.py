@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinker_engine.config import EngineConfig
-from tinker_engine.errors import NotFoundError, ServerUnavailableError
+from tinker_engine.errors import NotFoundError, RequestError, ServerUnavailableError
 from tinker_engine.protocol.paths import CheckpointPath
 from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
 from tinker_engine.runtime.queue import ComputeQueue, Job
@@ -62,6 +63,7 @@ class Engine:
         )
         self._seen: dict[str, float] = {}
         self._sessions_lock = threading.Lock()
+        self._copy_lock = threading.Lock()
         self._stop = threading.Event()
         self._keeper = threading.Thread(
             target=self._keep_house, name="tinker-engine-keeper", daemon=True
@@ -129,9 +131,17 @@ class Engine:
         return session_id
 
     def touch_session(self, session_id: str) -> None:
-        """Note that a session is alive; raises NotFoundError for an unknown one."""
+        """Note that a session is alive.
+
+        One that was released for being idle comes back to life, without what it had loaded. Raises
+        NotFoundError for an unknown session and RequestError for a finished one.
+        """
         if session_id not in self._seen:
-            self.store.session(session_id)
+            finished = self.store.session(session_id).finished
+            if finished is not None:
+                raise RequestError(
+                    f"session {session_id!r} is finished ({finished}); create a new ServiceClient"
+                )
         self._seen[session_id] = time.time()
 
     def finish_session(self, session_id: str, reason: str) -> None:
@@ -153,6 +163,17 @@ class Engine:
         self.store.checkpoint(path)
         self.store.delete_checkpoint(path)
         self.folders.delete(path)
+
+    def copy_checkpoint(
+        self, source: CheckpointPath, run_id: str, ttl_s: int | None
+    ) -> CheckpointPath:
+        """Copy a checkpoint into a run of its own, which can't be trained on; gives its path.
+
+        Repeating it gives the same copy. Raises NotFoundError for an unknown source, and
+        ConflictingRetryError when the run exists and is something else.
+        """
+        with self._copy_lock:
+            return copy_checkpoint(self.store, self.folders, self.id, source, run_id, ttl_s)
 
     def status(self) -> dict[str, Any]:
         """What the engine is doing, for people and monitors."""

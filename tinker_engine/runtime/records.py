@@ -7,6 +7,7 @@ one datum; inputs are already shifted by the client, so `targets[t]` is the toke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +19,7 @@ FloatArray = npt.NDArray[np.float32]
 
 LoraTrain = Literal["both", "B"]
 Precision = Literal["auto", "fp32", "bf16"]
-LossName = Literal["cross_entropy"]
+LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo"]
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,24 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class TrainDatum:
-    """One training example. All arrays have shape (T,)."""
+    """One training example. All arrays have shape (T,).
+
+    For cross-entropy, `targets` and `weights` may be (T, K): K targets per position. `inputs` holds
+    what other losses take per token, settings included; those don't read `weights`.
+    """
 
     tokens: IntArray
     targets: IntArray
     weights: FloatArray
+    inputs: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
 
 
 @dataclass(frozen=True)
 class LossOutput:
     """Per-datum results, in the order of the request.
 
-    `logprobs[i]` and `elementwise_loss[i]` have the shape (T_i,) of datum i; `loss_sum` is the sum
-    over all tokens of -weight * logprob.
+    `logprobs[i]` and `elementwise_loss[i]` have the shape of datum i's targets; `loss_sum` is the
+    sum of the latter over all data.
     """
 
     logprobs: list[FloatArray]
@@ -124,8 +130,24 @@ class PrivacyRecord:
 
 
 @dataclass(frozen=True)
+class CsrLayout:
+    """Which cells of a matrix are listed: row pointers (rows + 1,) and columns (listed,)."""
+
+    crow: IntArray
+    col: IntArray
+
+
+TopLogprobs = list[list[tuple[int, float]] | None]
+
+
+@dataclass(frozen=True)
 class SampleRequest:
-    """One prompt to continue. `stop` holds token ids and strings."""
+    """One prompt to continue.
+
+    With `goes_past_end`, neither the end of text nor anything else ends a sequence before
+    `max_tokens`. `prompt_targets` (T - 1, K) names tokens to score, -1 for none, and the layout
+    says how they were listed; `prompt_alt_tokens` is how many other tokens to draw at each place.
+    """
 
     prompt: IntArray
     num_samples: int
@@ -138,24 +160,47 @@ class SampleRequest:
     stop_strings: tuple[str, ...]
     prompt_logprobs: bool
     topk_prompt_logprobs: int = 0
+    topk_sample_logprobs: int = 0
+    prompt_targets: IntArray | None = None
+    prompt_targets_layout: CsrLayout | None = None
+    prompt_alt_tokens: int = 0
+    goes_past_end: bool = False
 
 
 @dataclass(frozen=True)
 class SampledSequence:
-    """New tokens with their logprobs (both of the same length) and why it ended."""
+    """New tokens with their logprobs (both of the same length) and why it ended.
+
+    `topk` has the likeliest tokens at each place, when they were asked for.
+    """
 
     tokens: list[int]
     logprobs: list[float]
     stop_reason: Literal["length", "stop"]
+    topk: TopLogprobs | None = None
+
+
+@dataclass(frozen=True)
+class AlternativeTokens:
+    """Tokens drawn at each prompt position after the first, and their logprobs: (T - 1, k)."""
+
+    tokens: IntArray
+    logprobs: FloatArray
 
 
 @dataclass(frozen=True)
 class SampleResult:
-    """`prompt_logprobs` starts with None, as the first token has no prediction."""
+    """`prompt_logprobs` starts with None, as the first token has no prediction.
+
+    `prompt_targets` (T - 1, K) has the logprobs of the request's targets, 0 where it named none.
+    """
 
     sequences: list[SampledSequence]
     prompt_logprobs: list[float | None] | None = None
-    topk_prompt_logprobs: list[list[tuple[int, float]] | None] | None = None
+    topk_prompt_logprobs: TopLogprobs | None = None
+    prompt_targets: FloatArray | None = None
+    prompt_targets_layout: CsrLayout | None = None
+    prompt_alt_tokens: AlternativeTokens | None = None
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,24 @@ import torch
 from torch import Tensor
 
 from tinker_engine.errors import RequestError
-from tinker_engine.numerics.cross_entropy import OutputHead, head_loss
 from tinker_engine.numerics.network import Continuation
 from tinker_engine.numerics.sampling import Choice, RandomStream, choose_tokens
-from tinker_engine.runtime.records import SampledSequence, SampleRequest, SampleResult
+from tinker_engine.runtime.prompt_scores import (
+    PromptScores,
+    has_prompt_scores,
+    prompt_scores,
+    top_logprobs,
+)
+from tinker_engine.runtime.records import (
+    SampledSequence,
+    SampleRequest,
+    SampleResult,
+    TopLogprobs,
+)
 from tinker_engine.runtime.training_pass import AdaptedModel
 
 BATCH_ROWS = 128
 BATCH_TOKENS = 1 << 15  # cached positions of one batch, new tokens included
-
-TopLogprobs = list[list[tuple[int, float]] | None]
 
 
 @dataclass
@@ -37,6 +45,7 @@ class Row:
     stream: RandomStream
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    topk: TopLogprobs = field(default_factory=list)
     stop_reason: Literal["length", "stop"] | None = None
 
 
@@ -71,16 +80,25 @@ def check_requests(requests: Sequence[SampleRequest], vocab_size: int, max_conte
 def sample_all(model: SamplerModel, requests: Sequence[SampleRequest]) -> list[SampleResult]:
     """Results in the order of the requests."""
     rows: list[Row] = []
-    prompt_results: dict[int, tuple[list[float | None] | None, TopLogprobs | None]] = {}
+    scores: dict[int, PromptScores] = {}
     with torch.inference_mode():
         for batch in _batches(requests):
-            rows.extend(_sample_batch(model, requests, batch, prompt_results))
+            rows.extend(_sample_batch(model, requests, batch, scores))
     sequences: list[list[SampledSequence]] = [[] for _ in requests]
     for row in sorted(rows, key=lambda r: (r.request, r.sample)):
         ended = row.stop_reason or "length"
-        sequences[row.request].append(SampledSequence(row.tokens, row.logprobs, ended))
+        topk = row.topk if requests[row.request].topk_sample_logprobs > 0 else None
+        sequences[row.request].append(SampledSequence(row.tokens, row.logprobs, ended, topk))
     return [
-        SampleResult(sequences[index], *prompt_results[index]) for index in range(len(requests))
+        SampleResult(
+            sequences[index],
+            prompt_logprobs=scores[index].logprobs,
+            topk_prompt_logprobs=scores[index].topk,
+            prompt_targets=scores[index].targets,
+            prompt_targets_layout=request.prompt_targets_layout,
+            prompt_alt_tokens=scores[index].alternatives,
+        )
+        for index, request in enumerate(requests)
     ]
 
 
@@ -106,7 +124,7 @@ def _sample_batch(
     model: SamplerModel,
     requests: Sequence[SampleRequest],
     batch: Sequence[int],
-    prompt_results: dict[int, tuple[list[float | None] | None, TopLogprobs | None]],
+    scores: dict[int, PromptScores],
 ) -> list[Row]:
     new_tokens = {i: _room(model, requests[i]) for i in batch}
     capacity = max(new_tokens.values())
@@ -117,7 +135,10 @@ def _sample_batch(
     selected: list[int] = []
     for place, index in enumerate(batch):
         request = requests[index]
-        prompt_results[index] = _prompt_results(model, request, state, place)
+        scores[index] = PromptScores()
+        if has_prompt_scores(request):
+            hidden = state.prompt_hidden(place)[:-1]  # (T - 1, D)
+            scores[index] = prompt_scores(adapted.head, request, hidden)
         choice = Choice(request.temperature, request.top_k, request.top_p)
         for sample in range(request.num_samples):
             rows.append(Row(index, sample, choice, RandomStream(request.seed, sample)))
@@ -152,6 +173,7 @@ def _continue_rows(
             row.tokens.append(token)
             row.logprobs.append(logprob)
             row.stop_reason = _ended(model, requests[row.request], row, new_tokens[row.request])
+        _note_top(requests, live, logits)
         going = [k for k, row in enumerate(live) if row.stop_reason is None]
         if not going:
             return
@@ -166,6 +188,8 @@ def _ended(
     model: SamplerModel, request: SampleRequest, row: Row, room: int
 ) -> Literal["length", "stop"] | None:
     """Why a row ends after its last token; stop tokens and strings stay part of the result."""
+    if request.goes_past_end:
+        return "length" if len(row.tokens) >= room else None
     last = row.tokens[-1]
     if last in request.stop_token_ids or last in model.end_ids:
         return "stop"
@@ -178,27 +202,9 @@ def _ended(
     return "length" if len(row.tokens) >= room else None
 
 
-def _prompt_results(
-    model: SamplerModel, request: SampleRequest, state: Continuation, place: int
-) -> tuple[list[float | None] | None, TopLogprobs | None]:
-    """Logprobs of the prompt's own tokens and the likeliest tokens there; None where not asked."""
-    count = request.topk_prompt_logprobs
-    if not request.prompt_logprobs and count <= 0:
-        return None, None
-    hidden = state.prompt_hidden(place)[:-1]  # (T - 1, D)
-    targets = torch.from_numpy(request.prompt[1:])
-    logprobs: list[float | None] | None = None
-    if request.prompt_logprobs:
-        weights = torch.zeros(len(targets))
-        found = head_loss(model.adapted.head, hidden, targets, weights, needs_grad=False).logprobs
-        logprobs = [None, *found.tolist()]
-    return logprobs, _top_logprobs(model.adapted.head, hidden, count) if count > 0 else None
-
-
-def _top_logprobs(head: OutputHead, hidden: Tensor, count: int) -> TopLogprobs:
-    result: TopLogprobs = [None]
-    for piece in hidden.split(head.chunk_rows):
-        top = torch.log_softmax(head.logits(piece), dim=-1).topk(min(count, head.vocab_size))
-        for ids, values in zip(top.indices.tolist(), top.values.tolist(), strict=True):
-            result.append(list(zip(ids, values, strict=True)))
-    return result
+def _note_top(requests: Sequence[SampleRequest], live: Sequence[Row], logits: Tensor) -> None:
+    """The likeliest tokens at the place just sampled, for rows that want them."""
+    for k, row in enumerate(live):
+        count = requests[row.request].topk_sample_logprobs
+        if count > 0:
+            row.topk.extend(top_logprobs(torch.log_softmax(logits[k : k + 1], dim=-1), count))

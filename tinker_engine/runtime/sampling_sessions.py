@@ -18,13 +18,14 @@ from pathlib import Path
 from tinker_engine.errors import CheckpointError, NotFoundError, RequestError
 from tinker_engine.protocol.paths import CheckpointPath, parse_path
 from tinker_engine.protocol.requests import SampleBody
+from tinker_engine.protocol.tensors import TensorBody, layout_from_json, tensor_from_json
 from tinker_engine.protocol.training import check_tokens, prompt_tokens
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.completions import CompletionLog
 from tinker_engine.runtime.futures import SAMPLE, Failure, FutureTable
 from tinker_engine.runtime.names import OfferedBase
 from tinker_engine.runtime.queue import ComputeQueue, SampleJob
-from tinker_engine.runtime.records import SampleRequest, SampleResult
+from tinker_engine.runtime.records import CsrLayout, IntArray, SampleRequest, SampleResult
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import Store
 
@@ -222,7 +223,10 @@ class Samplers:
         return source
 
     def _request(self, body: SampleBody) -> SampleRequest:
-        _refuse_unserved(body)
+        if body.record_stability_info:
+            raise RequestError(
+                "record_stability_info is not served: this server has no stable_reinforce loss"
+            )
         base = self._backend.base
         prompt = prompt_tokens(body.prompt, "prompt")
         if not 1 <= prompt.size <= base.max_context:
@@ -240,6 +244,7 @@ class Samplers:
                 f"prompt_logprobs_last_n is {last_n}; it needs prompt_logprobs and a value from 1 "
                 f"to {prompt.size - 1}"
             )
+        targets, layout = _prompt_targets(body, prompt.size, base.vocab_size)
         return SampleRequest(
             prompt=prompt,
             num_samples=body.num_samples,
@@ -252,16 +257,28 @@ class Samplers:
             stop_strings=tuple(item for item in stop if isinstance(item, str) and item),
             prompt_logprobs=bool(body.prompt_logprobs),
             topk_prompt_logprobs=body.topk_prompt_logprobs,
+            topk_sample_logprobs=body.topk_sample_logprobs,
+            prompt_targets=targets,
+            prompt_targets_layout=layout,
+            prompt_alt_tokens=body.prompt_alt_tokens_k,
+            goes_past_end=params.stop == [],
         )
 
 
-def _refuse_unserved(body: SampleBody) -> None:
-    for name, is_asked in (
-        ("topk_sample_logprobs", body.topk_sample_logprobs > 0),
-        ("target_prompt_logprobs", body.target_prompt_logprobs is not None),
-        ("prompt_alt_tokens_k", body.prompt_alt_tokens_k > 0),
-        ("record_stability_info", bool(body.record_stability_info)),
-        ("stop=[] (sampling past the end of text)", body.sampling_params.stop == []),
-    ):
-        if is_asked:
-            raise RequestError(f"{name} is not served by this server yet; leave it out")
+def _prompt_targets(
+    body: SampleBody, length: int, vocab_size: int
+) -> tuple[IntArray | None, CsrLayout | None]:
+    """Ids (T - 1, K) whose logprobs at the prompt are asked for, and how they were listed."""
+    if body.target_prompt_logprobs is None:
+        return None, None
+    name = "target_prompt_logprobs"
+    tensor = TensorBody.model_validate(body.target_prompt_logprobs)
+    ids = tensor_from_json(tensor, name, pad=-1)
+    is_fitting = ids.ndim == 2 and ids.shape[0] == length - 1 and ids.shape[1] <= vocab_size
+    if not is_fitting or ids.dtype.kind != "i":
+        raise RequestError(
+            f"{name} is {ids.dtype} of shape {list(ids.shape)}; expected int64 of shape "
+            f"[{length - 1}, K], one row for each prompt token after the first"
+        )
+    check_tokens(ids[ids != -1], vocab_size, name)
+    return ids, layout_from_json(tensor)

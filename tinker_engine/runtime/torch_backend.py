@@ -40,6 +40,7 @@ from tinker_engine.privacy import (
     SecureNoise,
     resolve_policy,
 )
+from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.runtime.records import (
     AdamParams,
     BaseInfo,
@@ -145,14 +146,14 @@ class TorchBackend:
 
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
         self._check(data, loss)
-        return evaluate(self.adapted_model(run_id), data, self._rows)
+        return evaluate(self.adapted_model(run_id), data, self._rows, loss)
 
     def forward_backward(
         self, run_id: str, data: Sequence[TrainDatum], loss: LossName
     ) -> LossOutput:
         run = self.training_run(run_id)
         self._check(data, loss)
-        return accumulate(self.adapted_model(run_id), run, data, self._rows)
+        return accumulate(self.adapted_model(run_id), run, data, self._rows, loss)
 
     def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
         return self.training_run(run_id).step(params)
@@ -261,8 +262,8 @@ class TorchBackend:
         run.clear_gradients()
 
     def _check(self, data: Sequence[TrainDatum], loss: LossName) -> None:
-        if loss != "cross_entropy":
-            raise RequestError(f"loss {loss!r} is not supported; this engine has cross_entropy")
+        if loss not in LOSSES:
+            raise RequestError(f"loss {loss!r} is unknown; this engine has {', '.join(LOSSES)}")
         check_data(data, self.base.vocab_size, self.base.max_context)
 
     def adapted_model(self, run_id: str) -> AdaptedModel:

@@ -15,7 +15,9 @@ from tinker_engine.numerics.cross_entropy import HeadLoss, OutputHead, head_loss
 from tinker_engine.numerics.gradients import ClippedGradients, GradientSink, SummedGradients
 from tinker_engine.numerics.network import Network
 from tinker_engine.numerics.packing import Limits, Microbatch
-from tinker_engine.runtime.records import FloatArray, LossOutput, TrainDatum
+from tinker_engine.numerics.policy_losses import FORMULAS, TokenLoss
+from tinker_engine.numerics.soft_targets import soft_target_loss
+from tinker_engine.runtime.records import FloatArray, LossName, LossOutput, TrainDatum
 from tinker_engine.runtime.training_run import TrainingRun, check_finite_losses
 
 KEPT_GRADIENT_BYTES = 192 << 20
@@ -39,10 +41,11 @@ def check_data(data: Sequence[TrainDatum], vocab_size: int, max_context: int) ->
     """Raises RequestError naming the first datum that can't be trained on."""
     for index, datum in enumerate(data):
         length = len(datum.tokens)
-        if length == 0 or len(datum.targets) != length or len(datum.weights) != length:
+        fits = datum.targets.shape == datum.weights.shape and datum.targets.size > 0
+        if length == 0 or len(datum.targets) != length or not fits:
             raise RequestError(
                 f"datum {index}: tokens, targets and weights must have one length above 0, not "
-                f"{length}, {len(datum.targets)} and {len(datum.weights)}"
+                f"{length}, {list(datum.targets.shape)} and {list(datum.weights.shape)}"
             )
         if length > max_context:
             raise RequestError(
@@ -55,27 +58,32 @@ def check_data(data: Sequence[TrainDatum], vocab_size: int, max_context: int) ->
             raise RequestError(f"datum {index}: weights must be finite")
 
 
-def evaluate(model: AdaptedModel, data: Sequence[TrainDatum], rows: int) -> LossOutput:
+def evaluate(
+    model: AdaptedModel, data: Sequence[TrainDatum], rows: int, loss: LossName = "cross_entropy"
+) -> LossOutput:
     """Losses and logprobs without gradients."""
-    outputs = _Outputs(data)
+    outputs = _Outputs(data, loss)
     with torch.inference_mode():
         for batch in model.network.plan([len(d.tokens) for d in data], Limits(rows, 1024)):
             tokens, targets, weights = _rows(data, batch)
             hidden = model.hidden(tokens, batch, None)
-            loss = head_loss(model.head, hidden, targets, weights, needs_grad=False)
-            outputs.take(batch, loss.logprobs)
+            outputs.take(batch, _head(model, hidden, targets, weights).logprobs)
     return outputs.result()
 
 
 def accumulate(
-    model: AdaptedModel, run: TrainingRun, data: Sequence[TrainDatum], rows: int
+    model: AdaptedModel,
+    run: TrainingRun,
+    data: Sequence[TrainDatum],
+    rows: int,
+    loss: LossName = "cross_entropy",
 ) -> LossOutput:
     """Losses and logprobs, with the gradient of the loss sum added to the run's accumulator.
 
     In a private run each datum's gradient is clipped first. A request whose loss or gradient isn't
     finite raises NonFiniteError and adds nothing.
     """
-    outputs = _Outputs(data)
+    outputs = _Outputs(data, loss)
     gradient = torch.zeros_like(run.accumulator)
     clipping = run.mechanism is not None
     clip_norm = run.mechanism.policy.clip_norm if run.mechanism is not None else 0.0
@@ -85,7 +93,7 @@ def accumulate(
     limits = _limits(run, rows, model.dtype)
     for batch in model.network.plan([len(d.tokens) for d in data], limits):
         kept.begin(batch.groups)
-        outputs.take(batch, backward(model, sink, data, batch).logprobs)
+        outputs.take(batch, backward(model, sink, data, batch, loss).logprobs)
         if clipping:
             norms.append(kept.finish())
     result = outputs.result()
@@ -96,24 +104,61 @@ def accumulate(
 
 
 def backward(
-    model: AdaptedModel, sink: GradientSink, data: Sequence[TrainDatum], batch: Microbatch
+    model: AdaptedModel,
+    sink: GradientSink,
+    data: Sequence[TrainDatum],
+    batch: Microbatch,
+    loss: LossName = "cross_entropy",
 ) -> HeadLoss:
     """One microbatch forward and back: logprobs of its rows, and all that the sink is fed."""
     tokens, targets, weights = _rows(data, batch)
     hidden = model.hidden(tokens, batch, sink)
-    loss = head_loss(
-        model.head,
-        hidden.detach(),
-        targets,
-        weights,
-        needs_grad=True,
-        sink=sink,
-        groups=batch.groups,
-    )
+    if loss != "cross_entropy":
+        # The gradient of a policy loss depends on the logprobs (of the whole example, for gspo).
+        logprobs = _head(model, hidden.detach(), targets, weights).logprobs
+        weights = _policy_weights(data, batch, logprobs, loss)
+    result = _head(model, hidden.detach(), targets, weights, batch=batch, sink=sink)
     # With the head as the only target, nothing below it wants a gradient.
     if hidden.requires_grad:
-        hidden.backward(loss.grad)
-    return loss
+        hidden.backward(result.grad)
+    return result
+
+
+def _head(
+    model: AdaptedModel,
+    hidden: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    batch: Microbatch | None = None,
+    sink: GradientSink | None = None,
+) -> HeadLoss:
+    """Logprobs of the targets; with a batch, the gradient as well."""
+    compute = head_loss if targets.dim() == 1 else soft_target_loss
+    groups = () if batch is None else batch.groups
+    needs_grad = batch is not None
+    return compute(
+        model.head, hidden, targets, weights, needs_grad=needs_grad, sink=sink, groups=groups
+    )
+
+
+def _policy_weights(
+    data: Sequence[TrainDatum], batch: Microbatch, logprobs: Tensor, loss: LossName
+) -> Tensor:
+    """-d(loss sum)/d(logprob) of each row (rows,); 0 for padding."""
+    values = logprobs.numpy()
+    weights = np.zeros(batch.rows, dtype=np.float32)
+    for index, offset in zip(batch.indices, batch.offsets, strict=True):
+        rows = slice(offset, offset + len(data[index].tokens))
+        weights[rows] = _policy_loss(data[index], values[rows], loss).weight
+    return torch.from_numpy(weights)
+
+
+def _policy_loss(datum: TrainDatum, logprobs: FloatArray, loss: LossName) -> TokenLoss:
+    inputs = {name: values.astype(np.float64) for name, values in datum.inputs.items()}
+    # An overflow is answered after the pass, with the number of its datum.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return FORMULAS[loss](logprobs.astype(np.float64), inputs)
 
 
 def _limits(run: TrainingRun, rows: int, dtype: torch.dtype) -> Limits:
@@ -124,37 +169,58 @@ def _limits(run: TrainingRun, rows: int, dtype: torch.dtype) -> Limits:
 
 
 def _rows(data: Sequence[TrainDatum], batch: Microbatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, targets and weights (rows,); padding has token 0, target 0 and weight 0."""
+    """Token ids (rows,), targets and weights; padding has token 0, target 0 and weight 0.
+
+    Targets and weights are (rows,), or (rows, K) for the largest K as soon as one datum has many.
+    """
+    width = max(
+        (data[i].targets.shape[1] for i in batch.indices if data[i].targets.ndim > 1), default=0
+    )
+    shape = (batch.rows, width) if width else (batch.rows,)
     tokens = np.zeros(batch.rows, dtype=np.int64)
-    targets = np.zeros(batch.rows, dtype=np.int64)
-    weights = np.zeros(batch.rows, dtype=np.float32)
+    targets = np.zeros(shape, dtype=np.int64)
+    weights = np.zeros(shape, dtype=np.float32)
     for index, offset in zip(batch.indices, batch.offsets, strict=True):
         datum = data[index]
         rows = slice(offset, offset + len(datum.tokens))
-        tokens[rows], targets[rows], weights[rows] = datum.tokens, datum.targets, datum.weights
+        place = (rows, *_columns(datum)) if width else rows
+        tokens[rows], targets[place], weights[place] = datum.tokens, datum.targets, datum.weights
     return torch.from_numpy(tokens), torch.from_numpy(targets), torch.from_numpy(weights)
+
+
+def _columns(datum: TrainDatum) -> tuple[slice | int]:
+    """Where a datum's targets are in rows that hold several."""
+    return (0,) if datum.targets.ndim == 1 else (slice(0, datum.targets.shape[1]),)
 
 
 class _Outputs:
     """Collects logprobs per datum, in the order of the request."""
 
-    def __init__(self, data: Sequence[TrainDatum]) -> None:
+    def __init__(self, data: Sequence[TrainDatum], loss: LossName) -> None:
         self._data = data
+        self._loss: LossName = loss
         self._logprobs: list[FloatArray] = [np.zeros(0, dtype=np.float32) for _ in data]
 
     def take(self, batch: Microbatch, logprobs: Tensor) -> None:
         values = logprobs.numpy()
         for index, offset in zip(batch.indices, batch.offsets, strict=True):
-            self._logprobs[index] = values[offset : offset + len(self._data[index].tokens)].copy()
+            datum = self._data[index]
+            part = values[offset : offset + len(datum.tokens)]
+            self._logprobs[index] = (part if part.ndim == 1 else part[:, *_columns(datum)]).copy()
 
     def result(self) -> LossOutput:
-        # An overflow is answered below, with the number of its datum.
-        with np.errstate(over="ignore", invalid="ignore"):
-            elementwise = [
-                -datum.weights * logprobs
-                for datum, logprobs in zip(self._data, self._logprobs, strict=True)
-            ]
+        elementwise = [
+            self._elementwise(datum, logprobs)
+            for datum, logprobs in zip(self._data, self._logprobs, strict=True)
+        ]
         losses = [float(loss.sum(dtype=np.float64)) for loss in elementwise]
         check_finite_losses(losses)
         total = float(sum(losses))
         return LossOutput(self._logprobs, elementwise, total, {"loss:sum": total})
+
+    def _elementwise(self, datum: TrainDatum, logprobs: FloatArray) -> FloatArray:
+        # An overflow is answered by the caller, with the number of its datum.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._loss == "cross_entropy":
+                return -datum.weights * logprobs
+            return _policy_loss(datum, logprobs, self._loss).loss.astype(np.float32)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tinker_engine.errors import CheckpointError, NotFoundError, RequestError
+from tinker_engine.protocol.losses import check_loss, check_private, training_data
 from tinker_engine.protocol.metadata import is_private
 from tinker_engine.protocol.paths import CheckpointPath
-from tinker_engine.protocol.training import TrainingCall, check_loss, cross_entropy_data
+from tinker_engine.protocol.training import TrainingCall
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.futures import Failure, FutureTable, Outcome
 from tinker_engine.runtime.queue import ComputeQueue, Job
@@ -20,6 +21,11 @@ from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
 
 _MISSING_TURN_S = 300.0
+_SAVED = {
+    "weights": "save_weights",
+    "sampler_weights": "save_weights_for_sampler",
+    "external_weights": "save_weights_external",
+}
 
 
 class TrainingRuns:
@@ -92,24 +98,29 @@ class TrainingRuns:
 
         Raises RequestError for data that don't fit; the request's place counts as taken then.
         """
-        base = self._backend.base
+        base, run_id = self._backend.base, where.run_id
         try:
-            check_loss(call.loss_fn, call.loss_config)
-            data = cross_entropy_data(
-                call.read_data(), vocab_size=base.vocab_size, max_context=base.max_context
+            loss = check_loss(call.loss_fn, call.loss_config)
+            data = training_data(
+                call.read_data(),
+                loss,
+                call.loss_config,
+                vocab_size=base.vocab_size,
+                max_context=base.max_context,
             )
         except RequestError as error:
             self.reject(where, "forward_backward", error)
             raise
         if call.is_forward_only:
-            return self._submit(
-                where, "forward", lambda: self._backend.forward(where.run_id, data, "cross_entropy")
-            )
-        return self._submit(
-            where,
-            "forward_backward",
-            lambda: self._backend.forward_backward(where.run_id, data, "cross_entropy"),
-        )
+            return self._submit(where, "forward", lambda: self._backend.forward(run_id, data, loss))
+
+        def work() -> Outcome:
+            # Here and not above: a client may send data before its run has been created.
+            if self.spec(run_id).privacy is not None:
+                check_private(loss, data)
+            return self._backend.forward_backward(run_id, data, loss)
+
+        return self._submit(where, "forward_backward", work)
 
     def optim_step(self, where: Submission, params: AdamParams) -> str:
         """Queue an optimizer step."""
@@ -151,8 +162,7 @@ class TrainingRuns:
                     expires_at=None if ttl_s is None else now + ttl_s,
                 )
             )
-            kind = "save_weights" if path.kind == "weights" else "save_weights_for_sampler"
-            return {"type": kind, "path": str(path)}
+            return {"type": _SAVED[path.kind], "path": str(path)}
 
         return self._submit(where, "save_weights", work)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import zstandard
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinker_engine.errors import EngineError, NotFoundError, RequestError
 from tinker_engine.protocol.training import first_problem
@@ -40,6 +43,57 @@ class JsonResponse(Response):
         return to_json(content, inf_nan_mode="null")
 
 
+class StrictRoute(APIRoute):
+    """A route that reads JSON bodies as `parse` does: real Unicode, no NaN."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, given requests that read their JSON strictly."""
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        try:
+            return from_json(await self.body(), allow_inf_nan=False)
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+class FailureGuard:
+    """ASGI middleware that answers unexpected exceptions, typed, without dropping the connection.
+
+    The log has the traceback under the number that the client is given.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; what it raises is answered unless an answer has begun."""
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = has_begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        # The edge of the server: whatever a route raises must end in a typed answer.
+        except Exception:
+            if scope["type"] != "http" or has_begun:
+                raise
+            number = uuid.uuid4().hex[:8]
+            logger.exception("%s failed (%s)", scope["path"], number)
+            failure = EngineError(f"internal error {number}; the server's log has the traceback")
+            await error_response(failure)(scope, receive, send)
+
+
 def error_response(error: EngineError) -> Response:
     """The answer for an engine error: its status, message and category."""
     body = {"error": str(error), "detail": str(error), "category": error.category}
@@ -47,7 +101,7 @@ def error_response(error: EngineError) -> Response:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Turn every exception into a typed answer; unexpected ones are logged with a number."""
+    """Turn every expected exception into a typed answer; FailureGuard takes the others."""
 
     async def on_engine_error(_request: Request, error: Exception) -> Response:
         assert isinstance(error, EngineError)
@@ -59,7 +113,9 @@ def install_error_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         problem: Mapping[str, Any] = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
-        return error_response(RequestError(f"bad request: {place}: {problem['msg']}"))
+        reason = problem.get("ctx", {}).get("error")
+        told = f"{problem['msg']} ({reason})" if isinstance(reason, str) else problem["msg"]
+        return error_response(RequestError(f"bad request: {place}: {told}"))
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -70,13 +126,6 @@ def install_error_handlers(app: FastAPI) -> None:
         body = {"error": error.detail, "detail": error.detail, "category": "user"}
         return JsonResponse(body, status_code=error.status_code, headers=error.headers)
 
-    async def on_failure(request: Request, error: Exception) -> Response:
-        number = uuid.uuid4().hex[:8]
-        logger.error("%s failed (%s)", request.url.path, number, exc_info=error)
-        return error_response(
-            EngineError(f"internal error {number}; the server's log has the traceback")
-        )
-
     async def on_disconnect(_request: Request, _error: Exception) -> Response:
         # Nobody is left to read this; without it the log would hold a traceback.
         return Response(status_code=400)
@@ -86,7 +135,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ValidationError, on_bad_body)
     app.add_exception_handler(RequestValidationError, on_bad_body)
     app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Exception, on_failure)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

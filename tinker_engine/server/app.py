@@ -6,11 +6,13 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from tinker_engine.errors import RequestError
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.answers import install_error_handlers
+from tinker_engine.server.answers import FailureGuard, install_error_handlers
 from tinker_engine.server.auth import KeyGuard
 from tinker_engine.server.catalog_routes import catalog_routes
+from tinker_engine.server.checkpoint_routes import checkpoint_routes
 from tinker_engine.server.extension_routes import extension_routes
 from tinker_engine.server.future_routes import future_routes
+from tinker_engine.server.links import LinkSigner
 from tinker_engine.server.sampling_routes import sampling_routes
 from tinker_engine.server.service_routes import service_routes
 from tinker_engine.server.training_routes import training_routes
@@ -19,22 +21,8 @@ PREFIX = "/api/v1"
 
 # Routes that SDKs know and this server does not offer yet, each with what to do instead.
 NOT_SERVED: dict[tuple[str, str], str] = {
-    ("POST", "/save_weights_external"): "use save_weights_for_sampler and download its PEFT files",
-    ("POST", "/copy_weights"): "load the checkpoint by its path instead of copying it",
     ("POST", "/create_custom_loss"): "use forward_backward_custom with a loss on the client",
     ("POST", "/auth/token"): "send the API key itself",
-    ("POST", "/training_runs/{run_id}/checkpoints/{kind}/{name}/publish"): (
-        "checkpoints here are readable with the server's key"
-    ),
-    ("DELETE", "/training_runs/{run_id}/checkpoints/{kind}/{name}/publish"): (
-        "checkpoints here are never public"
-    ),
-    ("GET", "/training_runs/{run_id}/checkpoints/{kind}/{name}/archive"): (
-        "download the files from /api/v1/engine/runs/{run_id}/checkpoints/{kind}/{name}/files"
-    ),
-    ("GET", "/training_runs/{run_id}/checkpoints/{kind}/{name}/external_weights_urls"): (
-        "download the files from /api/v1/engine/runs/{run_id}/checkpoints/{kind}/{name}/files"
-    ),
 }
 
 
@@ -49,6 +37,7 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_error_handlers(app)
+    links = LinkSigner()
     # Routes are tried in this order, so the busiest come first.
     for make in (
         sampling_routes,
@@ -59,8 +48,10 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
         extension_routes,
     ):
         app.include_router(make(engine), prefix=PREFIX)
+    app.include_router(checkpoint_routes(engine, links), prefix=PREFIX)
     app.include_router(_not_served(), prefix=PREFIX)
-    app.add_middleware(KeyGuard, keys=keys)
+    app.add_middleware(FailureGuard)
+    app.add_middleware(KeyGuard, keys=keys, links=links)
     return app
 
 

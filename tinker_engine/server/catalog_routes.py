@@ -1,29 +1,27 @@
-"""What exists: training runs, checkpoints and their facts; deleting and expiring checkpoints."""
+"""What exists: training runs, checkpoints and their facts."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
 from tinker_engine.protocol.metadata import ATTENTION_TARGETS, MLP_TARGETS, UNEMBED_TARGETS
-from tinker_engine.protocol.paths import check_run_id, checkpoint_path, parse_path
-from tinker_engine.protocol.requests import TtlBody, WeightsInfoBody
+from tinker_engine.protocol.paths import check_run_id, parse_path
+from tinker_engine.protocol.requests import WeightsInfoBody
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.answers import JsonResponse
-from tinker_engine.server.training_routes import check_ttl
+from tinker_engine.server.answers import JsonResponse, StrictRoute
 from tinker_engine.storage.store import CheckpointRecord, RunRecord
 
 OWNER = "local"
 Limit = Annotated[int, Query(ge=1, le=1000)]
-Offset = Annotated[int, Query(ge=0)]
+Offset = Annotated[int, Query(ge=0, lt=2**63)]
 
 
 def catalog_routes(engine: Engine) -> APIRouter:
-    """Routes that list and manage runs and checkpoints."""
-    router = APIRouter()
+    """Routes that list runs and checkpoints."""
+    router = APIRouter(route_class=StrictRoute)
 
     @router.get("/training_runs")
     def list_runs(limit: Limit = 20, offset: Offset = 0) -> Response:
@@ -54,19 +52,6 @@ def catalog_routes(engine: Engine) -> APIRouter:
                 "cursor": {"offset": offset, "limit": limit, "total_count": page.total},
             }
         )
-
-    @router.delete("/training_runs/{run_id}/checkpoints/{kind}/{name}")
-    def delete_checkpoint(run_id: str, kind: str, name: str) -> Response:
-        engine.delete_checkpoint(checkpoint_path(run_id, f"{kind}/{name}"))
-        return JsonResponse({})
-
-    @router.put("/training_runs/{run_id}/checkpoints/{kind}/{name}/ttl")
-    def set_ttl(run_id: str, kind: str, name: str, body: TtlBody) -> Response:
-        path = checkpoint_path(run_id, f"{kind}/{name}")
-        engine.store.checkpoint(path)
-        ttl_s = check_ttl(body.ttl_seconds)
-        engine.store.set_expiry(path, None if ttl_s is None else time.time() + ttl_s)
-        return JsonResponse({})
 
     @router.post("/weights_info")
     def weights_info(body: WeightsInfoBody) -> Response:
@@ -105,7 +90,7 @@ def _run_json(engine: Engine, run: RunRecord) -> dict[str, Any]:
     }
 
 
-_TYPES = {"weights": "training", "sampler_weights": "sampler"}
+_TYPES = {"weights": "training", "sampler_weights": "sampler", "external_weights": "external"}
 
 
 def _checkpoint_json(record: CheckpointRecord) -> dict[str, Any]:
@@ -115,7 +100,7 @@ def _checkpoint_json(record: CheckpointRecord) -> dict[str, Any]:
         "time": _time(record.created_at),
         "tinker_path": str(record.path),
         "size_bytes": record.size_bytes,
-        "public": False,
+        "public": record.is_public,
         "user_metadata": record.user_metadata,
         "expires_at": None if record.expires_at is None else _time(record.expires_at),
     }

@@ -16,12 +16,12 @@ from tinker_engine.protocol.requests import (
 )
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.sampling_sessions import Sampler
-from tinker_engine.server.answers import JsonResponse, parse, payload_digest
+from tinker_engine.server.answers import JsonResponse, StrictRoute, parse, payload_digest
 
 
 def sampling_routes(engine: Engine) -> APIRouter:
     """Routes that concern sampling."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
     limit = engine.config.max_body_bytes
 
     # Not a plain parameter: FastAPI's own parsing costs more than the rest of this route.

@@ -13,7 +13,7 @@ from tinker_engine.protocol.requests import (
     SessionBody,
 )
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.answers import JsonResponse, retry_key
+from tinker_engine.server.answers import JsonResponse, StrictRoute, retry_key
 
 # What an SDK may use of this server; a flag that is absent keeps the SDK's own default (off).
 CLIENT_CONFIG: dict[str, Any] = {
@@ -41,7 +41,7 @@ CAPABILITIES = {"engine": "tinker_engine", "privacy": True, "adapter_download": 
 
 def service_routes(engine: Engine) -> APIRouter:
     """Routes that concern the server and its sessions."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.get("/healthz")
     async def healthz() -> Response:
@@ -93,7 +93,7 @@ def service_routes(engine: Engine) -> APIRouter:
     @router.get("/sessions")
     def list_sessions(
         limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     ) -> Response:
         return JsonResponse({"sessions": engine.store.list_sessions(limit, offset)})
 

@@ -18,6 +18,7 @@ from tinker_engine.protocol.requests import (
     ModelBody,
     OptimizerConfigBody,
     OptimStepBody,
+    SaveExternalBody,
     SaveForSamplerBody,
     SaveWeightsBody,
 )
@@ -26,7 +27,13 @@ from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.records import AdamParams
 from tinker_engine.runtime.submissions import NewRun, Submission
-from tinker_engine.server.answers import JsonResponse, payload_digest, read_body, retry_key
+from tinker_engine.server.answers import (
+    JsonResponse,
+    StrictRoute,
+    payload_digest,
+    read_body,
+    retry_key,
+)
 
 MIN_TTL_S, MAX_TTL_S = 3600, 10 * 366 * 24 * 3600
 _DEFAULT_RANK = 32
@@ -34,7 +41,7 @@ _DEFAULT_RANK = 32
 
 def training_routes(engine: Engine) -> APIRouter:
     """Routes that concern training runs."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.post("/create_model")
     def create_model(body: CreateModelBody) -> Response:
@@ -135,6 +142,20 @@ def training_routes(engine: Engine) -> APIRouter:
         )
         return _submitted(request_id, body.model_id)
 
+    @router.post("/save_weights_external")
+    def save_weights_external(body: SaveExternalBody, request: Request) -> Response:
+        where = _where(body, "save_weights_external", request)
+        with _Place(engine, where, "save_weights_external"):
+            if body.age_encryption_recipients:
+                raise RequestError(
+                    "age_encryption_recipients is not served: leave it out, the files stay on this "
+                    "server and its download links expire"
+                )
+            path = CheckpointPath(where.run_id, "external_weights", check_name(body.path))
+            ttl_s = check_ttl(body.ttl_seconds)
+        request_id = engine.runs.save(where, path, overwrite=False, user_metadata=None, ttl_s=ttl_s)
+        return _submitted(request_id, body.model_id)
+
     @router.post("/load_weights")
     def load_weights(body: LoadWeightsBody, request: Request) -> Response:
         if body.optimizer_config is not None:
@@ -193,7 +214,7 @@ class _Place:
 
 
 def _where(
-    body: ModelBody | OptimStepBody | SaveWeightsBody | SaveForSamplerBody,
+    body: ModelBody | OptimStepBody | SaveWeightsBody | SaveForSamplerBody | SaveExternalBody,
     kind: str,
     request: Request,
     *,

@@ -96,6 +96,23 @@ class CheckpointFolders:
             raise NotFoundError(f"{path} does not exist on this server")
         return folder, verify_folder(folder, str(path))
 
+    def copy(self, source: CheckpointPath, target: CheckpointPath) -> FolderFacts:
+        """Copy a checkpoint whose files are all there and unchanged under another path.
+
+        Raises as `open` does, and CheckpointError when the source changed meanwhile.
+        """
+        folder, facts = self.open(source)
+
+        def fill(new: Path) -> None:
+            shutil.copytree(folder, new, dirs_exist_ok=True)
+            (new / DIGESTS_FILE).unlink()
+
+        copied = self.write(target, fill, overwrite=True)
+        if copied != facts:
+            self.delete(target)
+            raise CheckpointError(f"{source} was changed while it was copied; copy it again")
+        return copied
+
     def delete(self, path: CheckpointPath) -> None:
         """Remove a checkpoint's files; it vanishes at once, then its space is freed."""
         final = self.folder(path)

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -63,6 +63,7 @@ class CheckpointRecord:
     created_at: float
     user_metadata: dict[str, Any] | None = None
     expires_at: float | None = None
+    is_public: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,7 @@ class Store:
                     user_metadata=record.user_metadata,
                     created_at=record.created_at,
                     expires_at=record.expires_at,
+                    is_public=record.is_public,
                 )
             )
 
@@ -242,6 +244,11 @@ class Store:
         """Set or remove the time at which a checkpoint expires."""
         with self._db.write() as db:
             db.execute(update(CheckpointRow).where(*_is_path(path)).values(expires_at=expires_at))
+
+    def set_public(self, path: CheckpointPath, *, is_public: bool) -> None:
+        """Publish a checkpoint, or take that back."""
+        with self._db.write() as db:
+            db.execute(update(CheckpointRow).where(*_is_path(path)).values(is_public=is_public))
 
     def delete_checkpoint(self, path: CheckpointPath) -> None:
         """Forget a checkpoint."""
@@ -317,12 +324,12 @@ def _future_record(row: FutureRow) -> FutureRecord:
 
 
 def _checkpoint_record(row: CheckpointRow) -> CheckpointRecord:
-    kind: CheckpointKind = "weights" if row.kind == "weights" else "sampler_weights"
     return CheckpointRecord(
-        path=CheckpointPath(row.run_id, kind, row.name),
+        path=CheckpointPath(row.run_id, cast(CheckpointKind, row.kind), row.name),
         digest=row.digest,
         size_bytes=row.size_bytes,
         created_at=row.created_at,
         user_metadata=row.user_metadata,
         expires_at=row.expires_at,
+        is_public=row.is_public,
     )

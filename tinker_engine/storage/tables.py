@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = dict[str, Any]
@@ -88,6 +88,7 @@ class CheckpointRow(Base):
     user_metadata: Mapped[Json | None]
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
+    is_public: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class SamplerRow(Base):

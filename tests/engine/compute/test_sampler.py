@@ -139,6 +139,21 @@ def test_stop_tokens_and_strings_end_a_sequence_and_stay_in_it(make_backend):
         assert result.sequences[0].stop_reason == "stop"
 
 
+def test_end_of_text_ends_unless_asked_to_go_past_it(make_backend, monkeypatch):
+    backend = make_backend()
+    backend.create_sampler("s", None)
+    free = backend.sample("s", [request([5, 6])])[0].sequences[0].tokens
+    monkeypatch.setattr(
+        "tinker_engine.runtime.torch_backend._end_ids", lambda _base: frozenset([free[3]])
+    )
+    asked = [request([5, 6]), request([5, 6], goes_past_end=True)]
+    ended, past = (r.sequences[0] for r in backend.sample("s", asked))
+    assert ended.tokens == free[: free.index(free[3]) + 1]
+    assert ended.stop_reason == "stop"
+    assert past.tokens == free
+    assert past.stop_reason == "length"
+
+
 def test_batches_are_cut_without_changing_results(make_backend, monkeypatch):
     backend = make_backend()
     backend.create_sampler("s", None)

@@ -115,8 +115,16 @@ def randomise(backend: TorchBackend, run_id: str, seed: int = 5) -> None:
     run.version += 1
 
 
+Loss = Callable[[torch.Tensor, TrainDatum], torch.Tensor]
+
+
+def cross_entropy(logprobs: torch.Tensor, datum: TrainDatum) -> torch.Tensor:
+    """Loss sum of the logprobs (T,) of a datum's targets."""
+    return (-torch.from_numpy(datum.weights).double() * logprobs).sum()
+
+
 def reference_gradient(
-    backend: TorchBackend, run_id: str, data: Sequence[TrainDatum]
+    backend: TorchBackend, run_id: str, data: Sequence[TrainDatum], loss: Loss = cross_entropy
 ) -> torch.Tensor:
     """Gradient of the loss sum (trainable,) by plain autograd through transformers' own model.
 
@@ -137,8 +145,8 @@ def reference_gradient(
     for datum in data:
         logits = model(input_ids=torch.from_numpy(datum.tokens)[None]).logits[0]
         logprobs = torch.log_softmax(logits, dim=-1)
-        picked = logprobs[torch.arange(len(datum.targets)), torch.from_numpy(datum.targets)]
-        (-torch.from_numpy(datum.weights).double() * picked).sum().backward()
+        targets = torch.from_numpy(datum.targets).reshape(len(datum.tokens), -1)
+        loss(logprobs.gather(1, targets).view(datum.targets.shape), datum).backward()
     flat = torch.zeros(layout.size, dtype=torch.float64)
     for name in layout.modules:
         a, bt = _factors(run, name)

@@ -12,6 +12,7 @@ from wire_bodies import fetch
 
 from tinker_engine.config import EngineConfig
 from tinker_engine.connect import Connection, open_engine
+from tinker_engine.runtime.engine import Engine
 
 # The SDK announces that its lazy clients will go; the tests resolve them at once.
 warnings.filterwarnings("ignore", category=FutureWarning, module="tinker")
@@ -26,6 +27,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
 def connection(config: EngineConfig) -> Iterator[Connection]:
     with open_engine("embedded", config=config) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def running(connection: Connection) -> Engine:
+    """The engine behind the connection."""
+    assert connection.host is not None
+    return connection.host.engine
 
 
 @pytest.fixture(scope="session")

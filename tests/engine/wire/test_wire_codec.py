@@ -17,9 +17,10 @@ from tinker.proto.response_conv import (
 )
 
 from tinker_engine.errors import RequestError
+from tinker_engine.protocol.losses import training_data
 from tinker_engine.protocol.results import loss_to_json, loss_to_proto, sample_to_proto
 from tinker_engine.protocol.tensors import TensorBody, tensor_from_json, tensor_from_proto
-from tinker_engine.protocol.training import cross_entropy_data, read_json_call, read_proto_call
+from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.records import LossOutput, SampledSequence, SampleResult
 
 token = st.integers(0, 999)
@@ -54,7 +55,7 @@ def test_what_the_sdk_writes_is_read(sequences: list[list[int]]) -> None:
     assert (call.model_id, call.seq_id, call.loss_fn) == ("abc:train:0", 3, "cross_entropy")
     assert call.digest == read_proto_call(body, forward_only=False).digest
     assert call.digest != read_proto_call(body, forward_only=True).digest
-    data = cross_entropy_data(call.read_data(), vocab_size=1000, max_context=64)
+    data = training_data(call.read_data(), "cross_entropy", {}, vocab_size=1000, max_context=64)
     for datum, tokens in zip(data, sequences, strict=True):
         assert datum.tokens.tolist() == datum.targets.tolist() == tokens
         assert datum.weights.tolist() == [0.5] * len(tokens)
@@ -65,7 +66,7 @@ def test_what_the_sdk_writes_is_read(sequences: list[list[int]]) -> None:
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     try:
         call = read_proto_call(body, forward_only=False)
-        cross_entropy_data(call.read_data(), vocab_size=10, max_context=8)
+        training_data(call.read_data(), "cross_entropy", {}, vocab_size=10, max_context=8)
     except RequestError:
         pass
 
@@ -156,5 +157,5 @@ def test_unweighted_filler_targets_are_allowed() -> None:
         np.array([1, 2]),
         {"target_tokens": np.array([-100, 3]), "weights": np.array([0.0, 1.0])},
     )
-    datum = cross_entropy_data([raw], vocab_size=5, max_context=4)[0]
+    datum = training_data([raw], "cross_entropy", {}, vocab_size=5, max_context=4)[0]
     assert datum.targets.tolist() == [0, 3]

@@ -101,7 +101,7 @@ def test_refused_request_leaves_no_gap(raw: httpx.Client, new_run: NewRun) -> No
     run = new_run()
     fetch(raw, raw.post("/forward_backward", json=forward_backward(run, 1, DATUM)))
     bad = forward_backward(run, 2, DATUM)
-    bad["forward_backward_input"]["loss_fn"] = "ppo"
+    bad["forward_backward_input"]["loss_fn"] = "mse"
     refused = raw.post("/forward_backward", json=bad)
     assert refused.status_code == 400
     assert "cross_entropy" in refused.json()["error"]
@@ -218,7 +218,8 @@ def test_bearer_token_is_a_key_too(connection: Connection) -> None:
     ("path", "body", "status"),
     [
         ("/save_weights_external", {}, 400),
-        ("/copy_weights", {}, 400),
+        ("/copy_weights", {"source_path": "tinker://a/b"}, 400),
+        ("/copy_weights", {"source_path": "tinker://abc:train:0/weights/x"}, 400),
         ("/create_custom_loss", {}, 400),
         ("/no_such_route", {}, 404),
         ("/retrieve_future", {"request_id": "unknown"}, 404),

@@ -74,8 +74,8 @@ def test_completions_are_reported_once(raw: httpx.Client, session_id: str) -> No
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ({"topk_sample_logprobs": 2}, "topk_sample_logprobs"),
-        ({"prompt_alt_tokens_k": 1}, "prompt_alt_tokens_k"),
+        ({"topk_sample_logprobs": 129}, "topk_sample_logprobs"),
+        ({"prompt_alt_tokens_k": 129}, "prompt_alt_tokens_k"),
         ({"record_stability_info": True}, "record_stability_info"),
         ({"prompt": {"chunks": []}}, "0 tokens"),
         ({"prompt": {"chunks": [{"tokens": [1] * 100_000}]}}, "context"),

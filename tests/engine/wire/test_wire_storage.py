@@ -201,3 +201,47 @@ def test_gate_gives_up_on_a_missing_place() -> None:
     assert gate.expire(60) == (1, [])
     assert gate.expire(0) == (1, ["b", "d"])
     assert gate.admit(5, "e") == ["e"]
+
+
+def test_database_of_the_first_release_is_brought_up(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from tinker_engine.storage import database as module
+
+    url = f"sqlite:///{tmp_path / 'old.sqlite3'}"
+    config = Config()
+    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO sessions VALUES ('abc', 1, 1, NULL, 'x', NULL, NULL)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO runs VALUES ('abc:train:0', 'abc', 0, 'nano', 'd', '{}', NULL, NULL, 'e', "
+            "1, 1, NULL)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO checkpoints (run_id, kind, name, digest, size_bytes, created_at) "
+            "VALUES ('abc:train:0', 'weights', 'one', 'd', 9, 1)"
+        )
+    engine.dispose()
+    database = Database(url)
+    database.migrate()
+    store = Store(database)
+    assert not store.checkpoint(PATH).is_public
+    store.set_public(PATH, is_public=True)
+    assert store.checkpoint(PATH).is_public
+
+
+def test_copy_is_checked_and_stands_alone(folders: CheckpointFolders) -> None:
+    target = CheckpointPath("copy-1", "weights", "one")
+    facts = folders.write(PATH, fill(), overwrite=False)
+    assert folders.copy(PATH, target) == facts
+    folders.delete(PATH)
+    assert folders.open(target)[1] == facts
+    (folders.folder(target) / "sub" / "data.bin").write_text("changed")
+    with pytest.raises(CheckpointError, match="damaged"):
+        folders.copy(target, CheckpointPath("copy-2", "weights", "one"))
