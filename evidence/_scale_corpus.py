@@ -7,15 +7,18 @@ frequencies that fall as 1/rank, as in real text, between the fixed words of a d
 from __future__ import annotations
 
 import csv
-import itertools
+import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 EXACT_SHARE, NEAR_SHARE = 0.05, 0.05
-_WORDS = 24_000
-_ONSETS = "b c d f g h l m n p r s t v w st tr pl gr ch sh th".split()
-_VOWELS = "a e i o u ea ou ai".split()
+_WORDS, _CHUNK, _LONGEST = 24_000, 10_000, 18
+_ONSETS = [*"bcdfghlmnprstvw", "st", "tr", "pl", "gr", "ch", "sh", "th"]
+_VOWELS = [*"aeiou", "ea", "ou", "ai"]
 _CODAS = ["", "n", "r", "s", "l", "t", "nd", "rm", "ck", "st"]
 _OPENINGS = [
     "Since yesterday my", "Please tell me why the", "I can't open the", "We were charged for a",
@@ -37,12 +40,21 @@ class Corpus:
     exact: tuple[tuple[int, int], ...]
     near: tuple[tuple[int, int], ...]
 
+    def write_plan(self) -> None:
+        """What was planted, in a file beside the corpus."""
+        self.path.with_suffix(".plan").write_text(json.dumps([self.exact, self.near]))
+
+
+def read_plan(path: Path) -> tuple[list[list[int]], list[list[int]]]:
+    """The planted exact and near copies of the corpus at `path`."""
+    exact, near = json.loads(path.with_suffix(".plan").read_text())
+    return exact, near
+
 
 def write_corpus(path: Path, rows: int, seed: int = 11) -> Corpus:
     """A CSV of `rows` tickets with columns `question` and `answer`."""
     rng = random.Random(seed)
-    words = _vocabulary(rng)
-    weights = list(itertools.accumulate(1 / (rank + 8) for rank in range(len(words))))
+    originals = _originals(rng, _vocabulary(rng), seed)
     recent: list[tuple[int, str, str]] = []
     exact: list[tuple[int, int]] = []
     near: list[tuple[int, int]] = []
@@ -59,9 +71,7 @@ def write_corpus(path: Path, rows: int, seed: int = 11) -> Corpus:
                 question = _mistype(question, rng)
                 near.append((origin, position))
             else:
-                question = _text(rng, _OPENINGS, words, weights, rng.randint(8, 18))
-                question = f"{question} {rng.randrange(10**6)}?"
-                answer = _text(rng, _REPLIES, words, weights, rng.randint(6, 16)) + "."
+                question, answer = next(originals)
                 _remember(recent, (position, question, answer), rng)
             writer.writerow((question, answer))
     return Corpus(path, rows, tuple(exact), tuple(near))
@@ -79,11 +89,20 @@ def _syllable(rng: random.Random) -> str:
     return rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
 
 
-def _text(
-    rng: random.Random, openings: list[str], words: list[str], weights: list[float], count: int
-) -> str:
-    drawn = rng.choices(words, cum_weights=weights, k=count)
-    return f"{rng.choice(openings)} {' '.join(drawn)}"
+def _originals(rng: random.Random, words: list[str], seed: int) -> Iterator[tuple[str, str]]:
+    """Questions with answers without end."""
+    draws = np.random.Generator(np.random.PCG64(seed))
+    sums = np.cumsum(1 / (np.arange(len(words)) + 8))
+    while True:
+        places = np.searchsorted(sums, draws.random((_CHUNK, 2 * _LONGEST)) * sums[-1])
+        for row in places.tolist():
+            said = [words[place] for place in row]
+            question = " ".join(said[: rng.randint(8, _LONGEST)])
+            answer = " ".join(said[_LONGEST : _LONGEST + rng.randint(6, 16)])
+            yield (
+                f"{rng.choice(_OPENINGS)} {question} {rng.randrange(10**6)}?",
+                f"{rng.choice(_REPLIES)} {answer}.",
+            )
 
 
 def _mistype(text: str, rng: random.Random) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
+import numpy as np
+
 from tensafe.curate.clusters import Positions
 from tensafe.curate.rows import Rows
-from tensafe.curate.similarity_text import asked, exchange, without_parts
+from tensafe.curate.similarity_text import asked, without_parts
 from tensafe.curate.text import plain
-from tensafe.data.stored import StoredTexts
 
 
-class ComparisonTexts(Sequence[str]):
-    """For each kept row the plain text of what is asked, without instructions that many share."""
+class _KeptTexts(Sequence[str]):
+    """A text for each kept row."""
 
     def __init__(self, rows: Rows, kept: Positions) -> None:
         self._rows, self._kept = rows, kept
-        self._heads, self._tails = rows.shared.shared(kept)
+
+    def text(self, place: int) -> str:
+        """The text of the kept row at this place."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -28,15 +32,31 @@ class ComparisonTexts(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        row, head, tail = int(self._kept[index]), self._heads[index], self._tails[index]
+            return [self.text(place) for place in range(*index.indices(len(self)))]
+        return self.text(index)
+
+
+class ComparisonTexts(_KeptTexts):
+    """For each kept row the plain text of what is asked, without instructions that many share."""
+
+    def __init__(self, rows: Rows, kept: Positions) -> None:
+        super().__init__(rows, kept)
+        self._heads, self._tails = rows.shared.shared(kept)
+
+    def text(self, place: int) -> str:
+        row, head, tail = int(self._kept[place]), self._heads[place], self._tails[place]
         if not head and not tail:
             return self._rows.asked[row]
         raw = asked(self._rows.examples.read(row))
         return plain(without_parts(raw, head=bool(head), tail=bool(tail)))
 
 
-def exchange_texts(rows: Rows, numbers: Positions) -> StoredTexts:
-    """The plain text of question and answer of rows with a long answer."""
-    exchanges = (exchange(rows.examples.read(row)) for row in numbers.tolist())
-    return StoredTexts(plain(text or "") for text in exchanges)
+class ExchangeTexts(_KeptTexts):
+    """The plain text of question and answer of the kept rows that have a long answer."""
+
+    def __init__(self, rows: Rows, numbers: Positions) -> None:
+        super().__init__(rows, numbers)
+        self._places = np.cumsum(rows.has_long_answer) - 1
+
+    def text(self, place: int) -> str:
+        return self._rows.exchanges[int(self._places[self._kept[place]])]

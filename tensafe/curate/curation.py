@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tensafe.curate.clusters import Clusters, Positions
-from tensafe.curate.comparison import ComparisonTexts, exchange_texts
+from tensafe.curate.comparison import ComparisonTexts, ExchangeTexts
 from tensafe.curate.config import CurationConfig
 from tensafe.curate.duplicates import Removal, remove_duplicates
 from tensafe.curate.near import join_near
@@ -22,11 +22,8 @@ from tensafe.data.extraction import extract
 from tensafe.data.files import FileWalk, find_files
 from tensafe.data.layouts import Skipped
 from tensafe.data.records import CurationReport, Dataset, Example, Message, Unreadable
-from tensafe.data.stored import StoredExamples
+from tensafe.data.stored import StoredExamples, side_of
 from tensafe.errors import NothingToTrainError, UsageError
-
-# Sides of a smaller data set are held in memory.
-_IN_MEMORY = 20_000
 
 
 @dataclass
@@ -72,8 +69,7 @@ def curate_dataset(path: Path | str, config: CurationConfig | None = None) -> Da
 
 def _side(rows: Rows, numbers: Positions) -> tuple[Example, ...] | StoredExamples:
     digests = rows.digests[numbers].tobytes()
-    stored = StoredExamples(rows.examples, array("q", numbers.tobytes()), digests)
-    return tuple(stored) if len(numbers) <= _IN_MEMORY else stored
+    return side_of(rows.examples, array("q", numbers.tobytes()), digests)
 
 
 def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
@@ -110,7 +106,9 @@ def _take(reading: _Reading, example: Example, settings: CurationConfig) -> None
     elif any(turn["role"] == "user" and not turn["content"] for turn in cleaned):
         reading.dropped["no question after cleaning"] += 1
     else:
-        reading.rows.add(replace(example, messages=tuple(cleaned)))
+        reading.rows.add(
+            Example(tuple(cleaned), example.source, example.place, example.group, example.kind)
+        )
 
 
 def _cluster(rows: Rows, removal: Removal, limit: float) -> tuple[Clusters, int]:
@@ -119,13 +117,11 @@ def _cluster(rows: Rows, removal: Removal, limit: float) -> tuple[Clusters, int]
     clusters = Clusters(len(kept))
     standing = np.flatnonzero(removal.stands_for >= 0)
     place = removal.stands_for[standing]
-    _, first, which = np.unique(
-        rows.group_keys[standing], return_index=True, return_inverse=True
-    )
+    _, first, which = np.unique(rows.group_keys[standing], return_index=True, return_inverse=True)
     clusters.join_all(place[first[which]], place)
     near = join_near(clusters, np.arange(len(kept)), ComparisonTexts(rows, kept), limit)
     long_answers = np.flatnonzero(rows.has_long_answer[kept])
-    texts = exchange_texts(rows, kept[long_answers])
+    texts = ExchangeTexts(rows, kept[long_answers])
     return clusters, near + join_near(clusters, long_answers, texts, limit)
 
 

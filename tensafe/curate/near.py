@@ -90,7 +90,7 @@ def join_near(
 
 
 def _batches(sketches: Sketches, left: Positions, right: Positions) -> Iterator[slice]:
-    total = np.cumsum(sketches.sizes_N[left] + sketches.sizes_N[right])
+    total = np.cumsum(sketches.sizes[left] + sketches.sizes[right])
     start, before = 0, 0
     while start < len(total):
         stop = max(start + 1, int(np.searchsorted(total, before + _BATCH_SHINGLES)))
@@ -98,12 +98,10 @@ def _batches(sketches: Sketches, left: Positions, right: Positions) -> Iterator[
         start, before = stop, int(total[stop - 1])
 
 
-def _are_alike(
-    texts: Sequence[str], left: Positions, right: Positions, limit: float
-) -> Positions:
+def _are_alike(texts: Sequence[str], left: Positions, right: Positions, limit: float) -> Positions:
     """Which of the pairs of texts reach `limit`, by their full sets of shingles."""
     wanted, places = np.unique(np.concatenate((left, right)), return_inverse=True)
-    sets = shingle_sets([texts[position] for position in wanted.tolist()])
+    sets = shingle_sets([texts[place] for place in map(int, wanted)])
     one, other = places[: len(left)], places[len(left) :]
     common = shared_counts(sets, one, other)
     sizes = sets.counts[one], sets.counts[other]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tensafe.curate.clusters import Positions
 from tensafe.curate.near import text_key
 from tensafe.curate.shingling import Keys
-from tensafe.curate.similarity_text import SharedParts, asked, exchange
-from tensafe.curate.text import plain
+from tensafe.curate.similarity_text import SharedParts, asked, has_long_answer
+from tensafe.curate.text import plain, says_something
 from tensafe.data.records import Example, ExampleKind
 from tensafe.data.stored import ExampleSpill, StoredTexts
 
@@ -32,7 +32,8 @@ class Rows:
 
     def __init__(self, examples: Iterable[Example] = ()) -> None:
         self.examples = ExampleSpill()
-        self.asked = StoredTexts()
+        # Plain texts: what is asked, and question with answer of the rows that have a long one.
+        self.asked, self.exchanges = StoredTexts(), StoredTexts()
         self.shared = SharedParts()
         self.source_names: dict[str, int] = {}
         self._digests, self._pairs, self._prompts = bytearray(), bytearray(), bytearray()
@@ -48,28 +49,32 @@ class Rows:
     def add(self, example: Example) -> None:
         """Takes an example with cleaned texts."""
         turns = [plain(turn["content"]) for turn in example.prompt]
-        answer = plain(example.reference)
+        answer, raw = plain(example.reference), asked(example)
         prompt = "\n".join(
             f"{turn['role']}: {text}" for turn, text in zip(example.prompt, turns, strict=True)
         )
+        said = [t for turn, t in zip(example.prompt, turns, strict=True) if turn["role"] == "user"]
+        question = said[0] if len(said) == 1 else plain(raw)
+        is_long = has_long_answer(example)
         self._digests += bytes.fromhex(example.digest)
         self._prompts += text_key(prompt, 16)
         self._pairs += text_key(f"{len(prompt)}\n{prompt}{answer}", 16)
         self._answers += text_key(answer)
         self._groups += text_key(example.group)
         self._kinds.append(KINDS.index(example.kind))
-        is_text = example.kind == "text"
         self._flags.append(
-            (not is_text and len(example.reference) <= _LABEL_CHARS) * _CAN_BE_LABEL
+            (example.kind != "text" and len(example.reference) <= _LABEL_CHARS) * _CAN_BE_LABEL
             + bool(example.prompt) * _HAS_PROMPT
-            + (exchange(example) is not None) * _HAS_LONG_ANSWER
+            + is_long * _HAS_LONG_ANSWER
         )
         source = self.source_names.setdefault(example.source, len(self.source_names))
         self._sources += source.to_bytes(4, "little")
-        raw = asked(example)
         self.shared.add(raw)
-        said = [t for turn, t in zip(example.prompt, turns, strict=True) if turn["role"] == "user"]
-        self.asked.append(said[0] if len(said) == 1 else plain(raw))
+        self.asked.append(question)
+        if is_long:
+            can_join = says_something(question) and says_something(answer)
+            joined = f"{question} {answer}" if can_join else plain(f"{raw}\n{example.reference}")
+            self.exchanges.append(joined)
         self.examples.append(example)
 
     @property

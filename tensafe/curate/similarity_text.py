@@ -30,11 +30,9 @@ def asked(example: Example) -> str:
     return "\n".join(said) or example.reference
 
 
-def exchange(example: Example) -> str | None:
-    """Question and answer in one where the answer is long, else None."""
-    if example.kind == "text" or len(example.reference) < _LONG_ANSWER_CHARS:
-        return None
-    return f"{asked(example)}\n{example.reference}"
+def has_long_answer(example: Example) -> bool:
+    """Whether the question with its answer is compared as well."""
+    return example.kind != "text" and len(example.reference) >= _LONG_ANSWER_CHARS
 
 
 def comparison_texts(examples: Sequence[Example]) -> list[str]:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from tensafe.curate.shingling import Keys, Positions, is_first, shingle_keys
 
-_PERMUTATIONS, _SEED = 125, 20260101
-_MISSED = 0.0012
+_PERMUTATIONS, _SEED = 150, 20260101
+# Share of the pairs at the limit that no band proposes. Fewer rows a band miss fewer of them, and
+# propose more pairs that are not alike, whose number grows with the square of the texts.
+_MISSED, _MISSED_OF_MANY, _MANY = 1e-5, 1e-3, 20_000
 _BITS = 512
 _NEIGHBOURS = 48
 _CHUNK_TEXTS, _CHUNK_CHARS = 4096, 1 << 19
@@ -34,27 +36,28 @@ Pairs = tuple[Positions, Positions]
 
 @dataclass(frozen=True)
 class Sketches:
-    """Sketches of texts 0..n-1: a key for each band, a bitmap, and the number of shingles."""
+    """Sketches of n texts: keys of the bands (B, n), bitmaps (n, 8), numbers of shingles (n,)."""
 
-    bands_BN: Bands
-    bitmaps_NW: Keys
-    sizes_N: Positions
+    bands: Bands
+    bitmaps: Keys
+    sizes: Positions
 
 
-def band_rows(limit: float) -> int:
-    """Rows of a band: as many as leave a pair at `limit` unproposed with at most 0.12%."""
+def band_rows(limit: float, texts: int) -> int:
+    """Rows of a band: as many as still miss few pairs at `limit` (4 at 0.75, 5 for many texts)."""
+    missed = _MISSED if texts <= _MANY else _MISSED_OF_MANY
     fits = [
         rows
         for rows in range(1, _PERMUTATIONS + 1)
-        if (1 - limit**rows) ** (_PERMUTATIONS // rows) <= _MISSED
+        if (1 - limit**rows) ** (_PERMUTATIONS // rows) <= missed
     ]
     return max(fits)
 
 
 def sketch_texts(texts: Sequence[str], positions: Positions, limit: float) -> Sketches:
     """Sketches of the plain texts at `positions`, in that order, to find pairs at `limit`."""
-    rows = band_rows(limit)
     count = len(positions)
+    rows = band_rows(limit, count)
     sketches = Sketches(
         np.zeros((_PERMUTATIONS // rows, count), np.uint32),
         np.zeros((count, _BITS // 64), np.uint64),
@@ -66,9 +69,9 @@ def sketch_texts(texts: Sequence[str], positions: Positions, limit: float) -> Sk
         for block in shingles.blocks():
             keys = shingles.matrix(block)
             here = numbers[block]
-            sketches.sizes_N[here] = is_first(np.sort(keys, axis=1)).sum(axis=1)
-            sketches.bitmaps_NW[here] = _bitmaps(keys)
-            sketches.bands_BN[:, here] = _bands(keys, rows)
+            sketches.sizes[here] = is_first(np.sort(keys, axis=1)).sum(axis=1)
+            sketches.bitmaps[here] = _bitmaps(keys)
+            sketches.bands[:, here] = _bands(keys, rows)
     return sketches
 
 
@@ -115,7 +118,7 @@ def _bands(keys: Keys, rows: int) -> Bands:
 
 def proposed_pairs(sketches: Sketches) -> Iterator[Pairs]:
     """Pairs that one band or more proposes, in batches; a pair may come more than once."""
-    bands = sketches.bands_BN
+    bands = sketches.bands
     for band in range(len(bands)):
         # A key and a text number in one integer: sorting it is several times faster than argsort.
         tagged = bands[band].astype(np.uint64) << _HIGH | np.arange(bands.shape[1], dtype=np.uint64)
@@ -158,9 +161,9 @@ def may_be_alike(sketches: Sketches, left: Positions, right: Positions, limit: f
 
     A bit that only one side has stands for a shingle that only this side has.
     """
-    sizes = sketches.sizes_N[left], sketches.sizes_N[right]
+    sizes = sketches.sizes[left], sketches.sizes[right]
     near = np.flatnonzero(np.minimum(*sizes) >= limit * np.maximum(*sizes))
-    one, other = sketches.bitmaps_NW[left[near]], sketches.bitmaps_NW[right[near]]
+    one, other = sketches.bitmaps[left[near]], sketches.bitmaps[right[near]]
     shared_at_most = np.minimum(
         sizes[0][near] - np.bitwise_count(one & ~other).sum(axis=1, dtype=np.int64),
         sizes[1][near] - np.bitwise_count(other & ~one).sum(axis=1, dtype=np.int64),

@@ -19,13 +19,16 @@ from tensafe.errors import DataError
 
 _BUFFER_BYTES = 1 << 20
 _DIGEST_BYTES = 32
+# Fewer examples than this are held in memory.
+IN_MEMORY = 20_000
 
 
 class Spill:
     """Byte records in a temporary file, numbered from 0 in the order they were appended."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="tensafe-", buffering=0)
+        # Open as long as anything reads from it; closed and gone with the last reference.
+        self._file = tempfile.TemporaryFile(prefix="tensafe-", buffering=0)  # noqa: SIM115
         self._starts = array("Q", [0])
         self._pending = bytearray()
         self._written = 0
@@ -40,13 +43,16 @@ class Spill:
             DataError: the disk of the temporary folder is full.
         """
         self._pending += record
-        self._starts.append(self._starts[-1] + len(record))
+        starts = self._starts
+        starts.append(starts[-1] + len(record))
         if len(self._pending) >= _BUFFER_BYTES:
             self._flush()
-        return len(self) - 1
+        return len(starts) - 2
 
     def read(self, number: int) -> bytes:
-        """The record with this number."""
+        """The record with this number; IndexError where there is none."""
+        if number < 0:
+            raise IndexError(number)
         start, end = self._starts[number], self._starts[number + 1]
         if end > self._written:
             self._flush()
@@ -89,7 +95,8 @@ class StoredTexts(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        return self._spill.read(range(len(self))[index]).decode("utf-8", "surrogatepass")
+        number = index if index >= 0 else index + len(self)
+        return self._spill.read(number).decode("utf-8", "surrogatepass")
 
 
 class ExampleSpill:
@@ -160,3 +167,11 @@ class StoredExamples(Sequence[Example]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (tuple, (tuple(self),))
+
+
+def side_of(
+    spill: ExampleSpill, numbers: array[int], digests: bytes
+) -> tuple[Example, ...] | StoredExamples:
+    """One side of a data set: a tuple where it is small, else examples read when asked for."""
+    stored = StoredExamples(spill, numbers, digests)
+    return tuple(stored) if len(stored) < IN_MEMORY else stored
