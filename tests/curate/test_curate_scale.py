@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from tensafe.curate import curate_dataset, read_dataset, sketches, write_dataset
 from tensafe.curate.near import Clusters, jaccard, join_near, shingles, text_key
+from tensafe.curate.rows import Rows
 from tensafe.curate.shingling import shared_counts, shingle_sets
 from tensafe.curate.text import plain
 from tensafe.data import stored
-from tensafe.data.records import set_digest
+from tensafe.data.records import Example, set_digest
 from tensafe.data.stored import StoredExamples, StoredTexts
 
 WORDS = ["card", "bank", "cash", "transfer", "refund", "pin", "lost", "money", "where", "10", "25"]
@@ -80,6 +81,15 @@ def test_clusters_do_not_depend_on_order_nor_on_chunks(monkeypatch: pytest.Monke
     assert np.array_equal(before.bitmaps, after.bitmaps)
     random.Random(1).shuffle(texts)
     assert partition(texts, 0.75) == whole
+
+
+@settings(max_examples=30, deadline=None)
+@given(question=st.text(min_size=1), answer=st.text(min_size=1))
+def test_an_exchange_is_compared_in_its_plain_form(question: str, answer: str) -> None:
+    turns = ({"role": "user", "content": question}, {"role": "assistant", "content": answer * 80})
+    rows = Rows([Example(turns, "x", "1", "x#1")])  # type: ignore[arg-type]
+    assert rows.exchanges[0] == plain(f"{question}\n{answer * 80}")
+    assert rows.asked[0] == plain(question)
 
 
 def test_one_large_bucket_is_bounded_work_and_one_cluster() -> None:
