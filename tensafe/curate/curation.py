@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from tensafe.curate.clusters import Clusters, Positions
+from tensafe.curate.comparison import ComparisonTexts, ExchangeTexts
 from tensafe.curate.config import CurationConfig
-from tensafe.curate.duplicates import Kept, Removal, remove_duplicates
-from tensafe.curate.near import Clusters, join_near
-from tensafe.curate.similarity_text import comparison_texts, exchange_texts
-from tensafe.curate.split import split_clusters
+from tensafe.curate.duplicates import Removal, remove_duplicates
+from tensafe.curate.near import join_near
+from tensafe.curate.rows import Rows
+from tensafe.curate.split import split_rows
 from tensafe.curate.text import clean
 from tensafe.data.encoding import repair_mojibake
 from tensafe.data.extraction import extract
 from tensafe.data.files import FileWalk, find_files
 from tensafe.data.layouts import Skipped
 from tensafe.data.records import CurationReport, Dataset, Example, Message, Unreadable
+from tensafe.data.stored import StoredExamples, side_of
 from tensafe.errors import NothingToTrainError, UsageError
 
 
@@ -25,7 +30,7 @@ from tensafe.errors import NothingToTrainError, UsageError
 class _Reading:
     """What reading the files gave."""
 
-    examples: list[Example] = field(default_factory=list)
+    rows: Rows = field(default_factory=Rows)
     unreadable: list[Unreadable] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=lambda: Counter())
     mappings: dict[str, str] = field(default_factory=dict)
@@ -46,26 +51,32 @@ def curate_dataset(path: Path | str, config: CurationConfig | None = None) -> Da
     walk = find_files(path)
     reading = _read(walk, settings)
     _check_named_columns(reading, settings)
-    if not reading.examples:
+    rows = reading.rows
+    if not len(rows):
         raise NothingToTrainError(_nothing(path, reading))
-    removal = remove_duplicates(reading.examples, settings.contradictions)
-    if not removal.kept:
+    removal = remove_duplicates(rows, settings.contradictions)
+    if not len(removal.kept):
         raise NothingToTrainError(
-            f"{path}: all {len(reading.examples)} examples contradict each other (same question, "
+            f"{path}: all {len(rows)} examples contradict each other (same question, "
             "different labels); correct the labels, or set contradictions to 'keep'"
         )
-    clusters, near = _cluster(removal.kept, settings.near_duplicate_threshold)
-    train, test = split_clusters(clusters, settings.test_share)
-    report = _report(walk, reading, removal, settings, _split_notes(clusters, near, train, test))
-    kept = Counter(example.source for example in (*train, *test))
-    return Dataset(train, test, replace(report, kept_by_source=dict(sorted(kept.items()))))
+    clusters, near = _cluster(rows, removal, settings.near_duplicate_threshold)
+    roots = clusters.roots()
+    train, test = split_rows(rows, removal.kept, roots, settings.test_share)
+    report = _report(walk, reading, removal, settings, _split_notes(roots, near, train, test))
+    return Dataset(_side(rows, train), _side(rows, test), report)
+
+
+def _side(rows: Rows, numbers: Positions) -> tuple[Example, ...] | StoredExamples:
+    digests = rows.digests[numbers].tobytes()
+    return side_of(rows.examples, array("q", numbers.tobytes()), digests)
 
 
 def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
     reading = _Reading(unreadable=list(walk.left_out))
     for file in walk.files:
         extraction = extract(file, settings.read_options)
-        before = len(reading.examples)
+        before = len(reading.rows)
         for item in extraction.items:
             if isinstance(item, Unreadable):
                 reading.unreadable.append(item)
@@ -77,7 +88,7 @@ def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
             reading.columns[file.name] = extraction.columns
         if extraction.mapping:
             reading.mappings[file.name] = extraction.mapping
-        reading.files += len(reading.examples) > before
+        reading.files += len(reading.rows) > before
     return reading
 
 
@@ -95,37 +106,34 @@ def _take(reading: _Reading, example: Example, settings: CurationConfig) -> None
     elif any(turn["role"] == "user" and not turn["content"] for turn in cleaned):
         reading.dropped["no question after cleaning"] += 1
     else:
-        reading.examples.append(replace(example, messages=tuple(cleaned)))
+        reading.rows.add(
+            Example(tuple(cleaned), example.source, example.place, example.group, example.kind)
+        )
 
 
-def _cluster(kept: Sequence[Kept], limit: float) -> tuple[list[list[Example]], int]:
-    """Examples that must stay together, and how many joins near-duplicates made."""
-    examples = [entry.example for entry in kept]
-    clusters = Clusters(len(examples))
-    by_group: dict[str, int] = {}
-    for position, entry in enumerate(kept):
-        for group in entry.merged_groups:
-            clusters.join(by_group.setdefault(group, position), position)
-    near = join_near(clusters, range(len(examples)), comparison_texts(examples), limit)
-    positions, texts = exchange_texts(examples)
-    near += join_near(clusters, positions, texts, limit)
-    return [[examples[member] for member in members] for members in clusters.sets()], near
+def _cluster(rows: Rows, removal: Removal, limit: float) -> tuple[Clusters, int]:
+    """Which kept rows must stay together, and how many joins near-duplicates made."""
+    kept = removal.kept
+    clusters = Clusters(len(kept))
+    standing = np.flatnonzero(removal.stands_for >= 0)
+    place = removal.stands_for[standing]
+    _, first, which = np.unique(rows.group_keys[standing], return_index=True, return_inverse=True)
+    clusters.join_all(place[first[which]], place)
+    near = join_near(clusters, np.arange(len(kept)), ComparisonTexts(rows, kept), limit)
+    long_answers = np.flatnonzero(rows.has_long_answer[kept])
+    texts = ExchangeTexts(rows, kept[long_answers])
+    return clusters, near + join_near(clusters, long_answers, texts, limit)
 
 
-def _split_notes(
-    clusters: Sequence[Sequence[Example]],
-    near: int,
-    train: Sequence[Example],
-    test: Sequence[Example],
-) -> list[str]:
+def _split_notes(roots: Positions, near: int, train: Positions, test: Positions) -> list[str]:
     total = len(train) + len(test)
-    largest = max(len(cluster) for cluster in clusters)
+    sizes = np.bincount(roots)
     notes = [
         f"{len(train)} examples to train, {len(test)} to test ({len(test) / total:.1%}), split "
-        f"between {len(clusters)} clusters (the largest holds {largest}); {near} near-duplicate "
-        "links kept on one side"
+        f"between {np.count_nonzero(sizes)} clusters (the largest holds {sizes.max()}); {near} "
+        "near-duplicate links kept on one side"
     ]
-    if not test:
+    if not len(test):
         notes.append("everything belongs to one cluster, so nothing could be held out for testing")
     return notes
 
@@ -151,11 +159,18 @@ def _report(
     return CurationReport(
         files_read=reading.files,
         bytes_read=sum(file.size_bytes for file in walk.files),
+        kept_by_source=_kept_by_source(reading.rows, removal.kept),
         mappings=reading.mappings,
         dropped={reason: count for reason, count in sorted(dropped.items()) if count},
         unreadable=tuple(reading.unreadable),
         notes=tuple(notes),
     )
+
+
+def _kept_by_source(rows: Rows, kept: Positions) -> dict[str, int]:
+    counts = np.bincount(rows.sources[kept], minlength=len(rows.source_names)).tolist()
+    named = zip(rows.source_names, counts, strict=True)
+    return dict(sorted((name, count) for name, count in named if count))
 
 
 def _check_named_columns(reading: _Reading, settings: CurationConfig) -> None:

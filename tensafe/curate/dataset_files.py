@@ -7,12 +7,15 @@ or was changed afterwards, is refused when it is read.
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from tensafe.data.records import CurationReport, Dataset, Example, ExampleKind, Message, Unreadable
+from tensafe.data.stored import ExampleSpill, StoredExamples, side_of
 from tensafe.errors import DataError
 
 CARD_VERSION = 1
@@ -21,10 +24,15 @@ _SIDES = ("train", "test")
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
     """Writes the data set; each file appears whole or not at all."""
-    from tensafe.files import write_json, write_text
+    from tensafe.files import atomic_path, write_json
 
+    folder.mkdir(parents=True, exist_ok=True)
     for side, examples in (("train", dataset.train), ("test", dataset.test)):
-        write_text(folder / f"{side}.jsonl", "".join(_line(example) for example in examples))
+        with (
+            atomic_path(folder / f"{side}.jsonl", mode=0o644) as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as lines,
+        ):
+            lines.writelines(map(_line, examples))
     write_json(folder / "card.json", dataset_card(dataset))
 
 
@@ -34,7 +42,7 @@ def dataset_card(dataset: Dataset) -> dict[str, Any]:
         "version": CARD_VERSION,
         "train": {"examples": len(dataset.train), "digest": dataset.train_digest},
         "test": {"examples": len(dataset.test), "digest": dataset.test_digest},
-        "kinds": dict(Counter(example.kind for example in (*dataset.train, *dataset.test))),
+        "kinds": dict(Counter(e.kind for e in chain(dataset.train, dataset.test))),
         "report": asdict(dataset.report),
     }
 
@@ -103,12 +111,17 @@ def _report(folder: Path, card: dict[str, Any]) -> CurationReport:
         raise DataError(f"{folder / 'card.json'}: {error}; curate the data again") from error
 
 
-def _examples(path: Path) -> tuple[Example, ...]:
+def _examples(path: Path) -> tuple[Example, ...] | StoredExamples:
+    spill, numbers, digests = ExampleSpill(), array("q"), bytearray()
     try:
         with path.open(encoding="utf-8", newline="\n") as lines:
-            return tuple(_example(path, number, line) for number, line in enumerate(lines, 1))
+            for number, line in enumerate(lines, 1):
+                example = _example(path, number, line)
+                numbers.append(spill.append(example))
+                digests += bytes.fromhex(example.digest)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; curate the data again") from error
+    return side_of(spill, numbers, bytes(digests))
 
 
 def _example(path: Path, number: int, line: str) -> Example:

@@ -10,96 +10,161 @@ right. Free-text answers may all be right: they are kept and counted.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tensafe.curate.text import plain
-from tensafe.data.records import Example
+import numpy as np
 
-_LABEL_CHARS = 60
-_LABEL_SHARED_BY = 5
+from tensafe.curate.clusters import Positions
+from tensafe.curate.rows import Flags, Rows
+from tensafe.curate.shingling import Keys
 
-
-@dataclass(frozen=True)
-class Kept:
-    """An example that stays, and the groups of the copies that went in its favour."""
-
-    example: Example
-    merged_groups: tuple[str, ...]
+Rule = Literal["majority", "keep", "drop"]
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What is left after repeats and contradictions were dealt with."""
+    """What is left after repeats and contradictions were dealt with.
 
-    kept: tuple[Kept, ...]
+    `kept` holds the rows that stay, ascending. `stands_for` holds for every row the place in
+    `kept` of the row that stands for it, or -1 where none does.
+    """
+
+    kept: Positions
+    stands_for: Positions
     exact: int
     near_exact: int
     contradictory: int
     ambiguous_prompts: int
 
 
-def label_answers(examples: Sequence[Example]) -> frozenset[str]:
-    """The plain answers that act as labels: short, and shared by at least five examples."""
-    counts = Counter(
-        plain(example.reference)
-        for example in examples
-        if example.kind != "text" and len(example.reference) <= _LABEL_CHARS
-    )
-    return frozenset(answer for answer, count in counts.items() if count >= _LABEL_SHARED_BY)
+@dataclass(frozen=True)
+class _Cells:
+    """Rows that are repeats of each other. `of_row` numbers them; the rest is one per cell."""
+
+    of_row: Positions
+    counts: Positions
+    representative: Positions
+    distinct_wordings: int
 
 
-def remove_duplicates(
-    examples: Sequence[Example], contradictions: Literal["majority", "keep", "drop"]
-) -> Removal:
-    """The examples without repeats, and with contradictory labels settled."""
-    copies: dict[tuple[str, str], list[Example]] = defaultdict(list)
-    for example in examples:
-        copies[_plain_prompt(example), plain(example.reference)].append(example)
-    exact = sum(len(same) - len({one.digest for one in same}) for same in copies.values())
-    by_prompt: dict[str, list[tuple[str, Kept, int]]] = defaultdict(list)
-    for (prompt, answer), same in copies.items():
-        by_prompt[prompt].append((answer, _representative(same), len(same)))
-    labels = label_answers(examples)
-    kept: list[Kept] = []
-    contradictory = ambiguous = 0
-    for prompt, answers in by_prompt.items():
-        if not prompt or len(answers) == 1:
-            kept.extend(entry for _, entry, _ in answers)
-            continue
-        ambiguous += 1
-        standing = _standing(answers, labels, contradictions)
-        kept.extend(standing)
-        contradictory += len(answers) - len(standing)
+def remove_duplicates(rows: Rows, contradictions: Rule) -> Removal:
+    """The rows without repeats, and with contradictory labels settled."""
+    cells = _cells(rows)
+    stays, ambiguous = _settle(rows, cells, contradictions)
+    kept_cells = np.flatnonzero(stays)
+    kept_cells = kept_cells[np.argsort(cells.representative[kept_cells])]
+    place = np.full(len(cells.counts), -1, np.int64)
+    place[kept_cells] = np.arange(len(kept_cells))
     return Removal(
-        tuple(kept), exact, len(examples) - exact - len(copies), contradictory, ambiguous
+        kept=cells.representative[kept_cells],
+        stands_for=place[cells.of_row],
+        exact=len(rows) - cells.distinct_wordings,
+        near_exact=cells.distinct_wordings - len(cells.counts),
+        contradictory=len(cells.counts) - len(kept_cells),
+        ambiguous_prompts=ambiguous,
     )
 
 
-def _plain_prompt(example: Example) -> str:
-    return "\n".join(f"{turn['role']}: {plain(turn['content'])}" for turn in example.prompt)
+def _cells(rows: Rows) -> _Cells:
+    of_row = group_numbers(rows.pair_keys)
+    counts = np.bincount(of_row)
+    representative = np.zeros(len(counts), np.int64)
+    # The common case, a row without a repeat, needs no look at its digest.
+    repeated = counts[of_row] > 1
+    single = np.flatnonzero(~repeated)
+    representative[of_row[single]] = single
+    several = np.flatnonzero(repeated)
+    wordings = _wordings(rows, several, of_row[several])
+    for cell, row in wordings.most_frequent(rows):
+        representative[cell] = row
+    return _Cells(of_row, counts, representative, len(single) + len(wordings.starts))
 
 
-def _representative(same: Sequence[Example]) -> Kept:
-    counts = Counter(example.digest for example in same)
-    best = min(same, key=lambda one: (-counts[one.digest], one.digest, one.source, one.place))
-    return Kept(best, tuple(sorted({one.group for one in same})))
+@dataclass(frozen=True)
+class _Wordings:
+    """Runs of rows with one digest, by cell and digest: run i is `rows[starts[i] : stops[i]]`."""
+
+    rows: Positions
+    cells: Positions
+    starts: Positions
+    stops: Positions
+
+    def most_frequent(self, rows: Rows) -> list[tuple[int, int]]:
+        """For each cell the row that stands for it."""
+        counts = self.stops - self.starts
+        # Runs of a cell ascend by digest, so the smallest digest wins among equals.
+        order = np.lexsort((np.arange(len(counts)), -counts, self.cells[self.starts]))
+        cells = self.cells[self.starts][order]
+        best = order[_starts_of(cells[:, None])]
+        return [
+            (int(self.cells[start]), _first_by_name(rows, self.rows[start:stop]))
+            for start, stop in zip(self.starts[best], self.stops[best], strict=True)
+        ]
 
 
-def _standing(
-    answers: Sequence[tuple[str, Kept, int]],
-    labels: frozenset[str],
-    contradictions: Literal["majority", "keep", "drop"],
-) -> list[Kept]:
-    """Which of several answers to one prompt stay."""
-    free = [entry for answer, entry, _ in answers if answer not in labels]
-    rivals = [(count, entry) for answer, entry, count in answers if answer in labels]
-    if len(rivals) < 2 or contradictions == "keep":
-        return [entry for _, entry, _ in answers]
-    most = max(count for count, _ in rivals)
-    winners = [entry for count, entry in rivals if count == most]
-    if contradictions == "drop" or len(winners) > 1:
-        return free
-    return [*free, *winners]
+def _wordings(rows: Rows, several: Positions, cells: Positions) -> _Wordings:
+    words = rows.digests[several].view(">u8").astype(np.uint64)
+    order = np.lexsort((*(words[:, column] for column in (3, 2, 1, 0)), cells))
+    several, cells, words = several[order], cells[order], words[order]
+    starts = _starts_of(np.column_stack((cells.astype(np.uint64), words)))
+    return _Wordings(several, cells, starts, np.append(starts, len(several))[1:])
+
+
+def _first_by_name(rows: Rows, same: Positions) -> int:
+    """Of rows with one digest the first by source and place."""
+    if len(same) == 1:
+        return int(same[0])
+
+    def name(row: int) -> tuple[str, str]:
+        example = rows.examples.read(row)
+        return example.source, example.place
+
+    return min(same.tolist(), key=name)
+
+
+def group_numbers(keys: Keys) -> Positions:
+    """For each row of `keys` (n, words) the number of its value among the distinct ones."""
+    order = np.lexsort(tuple(keys.T))
+    starts = _starts_of(keys[order])
+    numbers = np.empty(len(keys), np.int64)
+    numbers[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(keys))))
+    return numbers
+
+
+def _starts_of(ordered: Keys | Positions) -> Positions:
+    """Where in equal neighbours (n, words) a new value begins."""
+    fresh = np.ones(len(ordered), np.bool_)
+    fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return np.flatnonzero(fresh)
+
+
+def _settle(rows: Rows, cells: _Cells, rule: Rule) -> tuple[Flags, int]:
+    """Which cells stay, and how many prompts have several answers."""
+    stays = np.ones(len(cells.counts), np.bool_)
+    asking = np.flatnonzero(rows.has_prompt[cells.representative])
+    if not len(asking):
+        return stays, 0
+    prompts = group_numbers(rows.prompt_keys[cells.representative[asking]])
+    labels = rows.label_keys(np.arange(len(rows)))
+    is_label = np.isin(rows.answer_keys[cells.representative], labels)
+    order = np.argsort(prompts, kind="stable")
+    starts = _starts_of(prompts[order][:, None])
+    stops = np.append(starts, len(order))[1:]
+    several = stops - starts > 1
+    for start, stop in zip(starts[several], stops[several], strict=True):
+        answers = asking[order[start:stop]]
+        rivals = answers[is_label[answers]]
+        stays[_fallen(rivals, cells.counts[rivals], rule)] = False
+    return stays, int(several.sum())
+
+
+def _fallen(rivals: Positions, counts: Positions, rule: Rule) -> Sequence[int]:
+    """Which of the labels given to one prompt don't stay."""
+    if len(rivals) < 2 or rule == "keep":
+        return []
+    wins = counts == counts.max()
+    if rule == "drop" or wins.sum() > 1:
+        return rivals.tolist()
+    return rivals[~wins].tolist()

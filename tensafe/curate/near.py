@@ -4,53 +4,35 @@ The shingles are character 4-grams of the plain form (case, spacing and sentence
 folded, digits kept). On texts of five to fifteen words, word shingles are too coarse to see a
 typing error; and a normalisation that erased digits would make one text of fifty that differ in
 their numbers.
+
+Memory: about 180 bytes for each distinct text at the usual limit, whatever its length.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from importlib import import_module
-from typing import Any
 
+import numpy as np
+
+from tensafe.curate.clusters import Clusters, Positions
+from tensafe.curate.shingling import SHINGLE_CHARS, shared_counts, shingle_sets
+from tensafe.curate.sketches import Sketches, may_be_alike, proposed_pairs, sketch_texts
 from tensafe.curate.text import plain
 
-SHINGLE_CHARS = 4
-# 125 permutations in 25 bands of 5: a pair at Jaccard 0.75 is proposed with probability 0.9989, one
-# at 0.8 with 0.99995, one at 0.2 with 0.008 (1 - (1 - s^5)^25; Leskovec et al., Mining of Massive
-# Datasets, section 3.4).
-_PERMUTATIONS, _BANDS, _SEED = 125, 25, 20260101
-_CHUNK = 2048
-
-
-class Clusters:
-    """Disjoint sets over the integers 0..count-1 (union by smallest member, path halving)."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def find(self, member: int) -> int:
-        """The smallest member of the set."""
-        parent = self._parent
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]
-            member = parent[member]
-        return member
-
-    def join(self, one: int, other: int) -> None:
-        """Makes one set of two."""
-        a, b = self.find(one), self.find(other)
-        if a != b:
-            self._parent[max(a, b)] = min(a, b)
-
-    def sets(self) -> list[list[int]]:
-        """All sets, each ascending, ordered by smallest member."""
-        found: dict[int, list[int]] = defaultdict(list)
-        for member in range(len(self._parent)):
-            found[self.find(member)].append(member)
-        return list(found.values())
+__all__ = [
+    "Clusters",
+    "jaccard",
+    "join_near",
+    "pairs_across",
+    "shingles",
+    "similarity",
+    "text_key",
+]
+# Pairs are verified in batches of about this many shingles.
+_BATCH_SHINGLES = 1 << 20
 
 
 def shingles(plain_text: str) -> frozenset[str]:
@@ -75,54 +57,56 @@ def similarity(one: str, other: str) -> float:
     return jaccard(shingles(plain(one)), shingles(plain(other)))
 
 
+def text_key(text: str, size_bytes: int = 8) -> bytes:
+    """Bytes by which equal texts are recognised: BLAKE2b, the same in every process."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size_bytes).digest()
+
+
 def join_near(
-    clusters: Clusters, members: Sequence[int], texts: Sequence[str], limit: float
+    clusters: Clusters, members: Sequence[int] | Positions, texts: Sequence[str], limit: float
 ) -> int:
     """Joins the members whose plain texts are alike to at least `limit`; gives back the joins.
 
-    `texts[i]` belongs to `members[i]`. Equal texts are joined without hashing, so the cost depends
-    on the number of distinct texts.
+    `texts[i]` belongs to `members[i]` and may be read from disk: it is asked for a few times at
+    most. Equal texts are joined without comparing them.
     """
-    first: dict[str, int] = {}
-    joins = 0
-    for member, text in zip(members, texts, strict=True):
-        if text in first:
-            joins += clusters.find(first[text]) != clusters.find(member)
-            clusters.join(first[text], member)
-        else:
-            first[text] = member
-    distinct = sorted(first)
-    for one, other in _similar_pairs(distinct, clusters, [first[text] for text in distinct], limit):
-        clusters.join(one, other)
-        joins += 1
+    numbers = np.asarray(members, np.int64)
+    keys = np.frombuffer(bytearray().join(map(text_key, texts)), np.uint64)
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    joins = clusters.join_all(numbers[first[which]], numbers)
+    if len(first) < 2:
+        return joins
+    sketches = sketch_texts(texts, first, limit)
+    for left, right in proposed_pairs(sketches):
+        roots = clusters.roots()
+        apart = roots[numbers[first[left]]] != roots[numbers[first[right]]]
+        left, right = left[apart], right[apart]
+        possible = may_be_alike(sketches, left, right, limit)
+        for part in _batches(sketches, left[possible], right[possible]):
+            one, other = left[possible][part], right[possible][part]
+            alike = _are_alike(texts, first[one], first[other], limit)
+            joins += clusters.join_all(numbers[first[one[alike]]], numbers[first[other[alike]]])
     return joins
 
 
-def _similar_pairs(
-    texts: Sequence[str], clusters: Clusters, members: Sequence[int], limit: float
-) -> Iterator[tuple[int, int]]:
-    rensa: Any = import_module("rensa")
-    index = rensa.RMinHashLSH(limit, _PERMUTATIONS, _BANDS)
+def _batches(sketches: Sketches, left: Positions, right: Positions) -> Iterator[slice]:
+    total = np.cumsum(sketches.sizes[left] + sketches.sizes[right])
+    start, before = 0, 0
+    while start < len(total):
+        stop = max(start + 1, int(np.searchsorted(total, before + _BATCH_SHINGLES)))
+        yield slice(start, stop)
+        start, before = stop, int(total[stop - 1])
 
-    # Sets of shingles are some fifty times the size of their text: only recent ones are kept.
-    @lru_cache(maxsize=_CHUNK)
-    def recall(position: int) -> frozenset[str]:
-        return shingles(texts[position])
 
-    for start in range(0, len(texts), _CHUNK):
-        chunk = [shingles(text) for text in texts[start : start + _CHUNK]]
-        sketches = rensa.RMinHash.from_token_sets(
-            [list(grams) for grams in chunk], _PERMUTATIONS, _SEED
-        )
-        for offset, (grams, sketch) in enumerate(zip(chunk, sketches, strict=True)):
-            position = start + offset
-            for candidate in index.query(sketch):
-                mine, theirs = members[position], members[candidate]
-                if clusters.find(mine) == clusters.find(theirs):
-                    continue
-                if _alike(grams, recall(candidate), limit):
-                    yield mine, theirs
-            index.insert(position, sketch)
+def _are_alike(texts: Sequence[str], left: Positions, right: Positions, limit: float) -> Positions:
+    """Which of the pairs of texts reach `limit`, by their full sets of shingles."""
+    wanted, places = np.unique(np.concatenate((left, right)), return_inverse=True)
+    sets = shingle_sets([texts[place] for place in map(int, wanted)])
+    one, other = places[: len(left)], places[len(left) :]
+    common = shared_counts(sets, one, other)
+    sizes = sets.counts[one], sets.counts[other]
+    reach = common / (sizes[0] + sizes[1] - common) >= limit
+    return np.flatnonzero(reach & (np.minimum(*sizes) >= limit * np.maximum(*sizes)))
 
 
 def _alike(one: frozenset[str], other: frozenset[str], limit: float) -> bool:

@@ -17,12 +17,13 @@ _LINE_BREAKS = re.compile("\r\n?|[\u2028\u2029\x0b\x0c\x85]")
 _TRAILING_SPACE = re.compile(r"[ \t\u00a0\u200b]+(?=\n|$)")
 _MANY_BREAKS = re.compile(r"\n{4,}")
 # Sentence punctuation where a word begins or ends; never inside a number or a word.
-_EDGE_PUNCTUATION = re.compile(r"(?:(?<=\s)|^)[\"'“”‘’«»(¿¡]+|[.,;:!?…\"'“”‘’«»)]+(?=\s|$)")
-_SPACE = re.compile(r"\s+")
+_BEFORE_WORD, _AFTER_WORD = "\"'“”‘’«»(¿¡", ".,;:!?…\"'“”‘’«»)"
 
 
 def clean(text: str) -> str:
     """The text in NFC, trimmed, with plain line breaks and without control characters."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
     text = _LINE_BREAKS.sub("\n", text)
     text = _SURROGATE.sub("\ufffd", text)
     text = _CONTROL.sub("", text)
@@ -33,6 +34,11 @@ def clean(text: str) -> str:
 
 def plain(text: str) -> str:
     """The form in which texts that differ in case, spacing or sentence punctuation agree."""
-    folded = _EDGE_PUNCTUATION.sub(" ", unicodedata.normalize("NFC", text.casefold()))
-    reduced = _SPACE.sub(" ", folded).strip()
-    return reduced or _SPACE.sub(" ", text.casefold()).strip()
+    words = unicodedata.normalize("NFC", text.casefold()).split()
+    bare = [word.lstrip(_BEFORE_WORD).rstrip(_AFTER_WORD) for word in words]
+    return " ".join(filter(None, bare)) or " ".join(text.casefold().split())
+
+
+def says_something(plain_text: str) -> bool:
+    """Whether a plain form holds more than sentence punctuation, so that forms can be joined."""
+    return bool(plain_text.strip(_BEFORE_WORD + _AFTER_WORD + " "))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict, runtime_checkable
 
 
 class Message(TypedDict):
@@ -21,6 +21,7 @@ class Message(TypedDict):
 
 
 ExampleKind = Literal["qa", "chat", "text"]
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Example:
     @property
     def digest(self) -> str:
         """Hex SHA-256 of the messages alone: identity is content, not where it stood."""
-        text = json.dumps(self.messages, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return hashlib.sha256(_canonical(self.messages).encode("utf-8")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -83,21 +83,36 @@ class CurationReport:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split set of examples with the report of how it came to be."""
+    """A split set of examples with the report of how it came to be.
 
-    train: tuple[Example, ...]
-    test: tuple[Example, ...]
+    A side is a tuple, or, where it is large, a sequence that reads each example from a temporary
+    file when it is asked for.
+    """
+
+    train: Sequence[Example]
+    test: Sequence[Example]
     report: CurationReport
 
     @property
     def train_digest(self) -> str:
         """Digest of the training side, independent of order."""
-        return set_digest(example.digest for example in self.train)
+        return set_digest(_digests(self.train))
 
     @property
     def test_digest(self) -> str:
         """Digest of the held-out side, independent of order."""
-        return set_digest(example.digest for example in self.test)
+        return set_digest(_digests(self.test))
+
+
+@runtime_checkable
+class _KnowsDigests(Protocol):
+    def digests(self) -> Iterator[str]: ...
+
+
+def _digests(examples: Sequence[Example]) -> Iterator[str]:
+    if isinstance(examples, _KnowsDigests):
+        return examples.digests()
+    return (example.digest for example in examples)
 
 
 def set_digest(digests: Iterable[str]) -> str:
