@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("train", "analyze", "verify", "keys")
+COMMANDS = ("init", "train", "screen", "pack", "analyze", "verify", "keys")
 
 
 def application() -> typer.Typer:

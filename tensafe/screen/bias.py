@@ -145,6 +145,7 @@ class BiasLayer:
                 " / ".join(f"{p[-1]['content']} {c}" for p, c in cells(self._quads[i])[:2]),
                 f"preference {preferred[i]:+.2f}",
                 f"{self._quads[i].axis}: shift {shifts[i]:+.2f} (1 is the stereotype)",
+                score=shifts[i],
             )
             for i in ranked
             if abs(shifts[i]) > _SHOWN_SHIFT
