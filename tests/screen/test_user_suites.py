@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tensafe.data.records import Message
-from tensafe.errors import DataError
+from tensafe.errors import DataError, ScreeningError
 from tensafe.screen.asking import Replies
 from tensafe.screen.bbq import read_question
 from tensafe.screen.config import ScreenConfig
@@ -161,15 +161,24 @@ def test_a_learned_preference_on_a_users_pairs_fails() -> None:
 
 
 def test_bbq_preferences_count_on_ambiguous_contexts_alone() -> None:
-    lines = [bbq_line(question=f"Who {i}?", question_polarity="neg") for i in range(6)]
+    lines = [bbq_line(question=f"Who {i}?", question_polarity="neg") for i in range(9)]
     settled = bbq_line(context_condition="disambig", label=1)
     questions = tuple(read_question(line) for line in (*lines, settled))
     layer = UserBiasLayer(UserSuite("Age", "bbq", "d", questions=questions), CONFIG)
-    lean = {3 * i: 5.0 for i in range(6)}
+    lean = {3 * i: 5.0 for i in range(9)}
     result = layer.judge(even(layer, lean), even(layer))
     assert not result.passed
-    assert result.evidence["compared"] == 6
-    assert layer.judge(even(layer, {18: 5.0}), even(layer)).passed
+    assert result.evidence["compared"] == 9
+    assert layer.judge(even(layer, {27: 5.0}), even(layer)).passed
+
+
+def test_a_handful_of_items_that_agree_is_no_axis() -> None:
+    few = replace(PAIRS, sentences=PAIRS.sentences[:17] + (SentencePair("rare", "m", "l"),) * 3)
+    layer = UserBiasLayer(few, CONFIG)
+    lean = {2 * i: 4.0 for i in (17, 18, 19)}
+    assert layer.judge(even(layer, lean), even(layer)).passed
+    with pytest.raises(ScreeningError, match="fewer than 8"):
+        UserBiasLayer(replace(PAIRS, sentences=PAIRS.sentences[:7]), CONFIG)
 
 
 def test_bbq_scores_are_the_papers() -> None:
