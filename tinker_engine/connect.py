@@ -29,6 +29,7 @@ from tinker_engine.connection import (
     register,
     require_privacy,
     run_privacy,
+    upload_adapter,
 )
 from tinker_engine.errors import RequestError
 
@@ -47,6 +48,7 @@ __all__ = [
     "open_engine",
     "require_privacy",
     "run_privacy",
+    "upload_adapter",
 ]
 
 HOSTED_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"

@@ -209,6 +209,30 @@ def download_adapter(
     return destination
 
 
+def upload_adapter(client: Connection | tinker.ServiceClient, folder: Path) -> str:
+    """Give the engine a PEFT folder's two files; the answer is a `tinker://` path to sample from.
+
+    The engine keeps it for a day. Raises CheckpointError for files that can't be read, and
+    RequestError when the engine refuses them: not a plain LoRA adapter, or not for its base.
+    """
+    import base64
+
+    connection = connection_of(client)
+    _require_engine(connection, "uploads of adapter files")
+    if not connection.capabilities().get("adapter_upload"):
+        raise UnsupportedByServerError(
+            f"{connection.base_url} takes no adapters; update it, or use the embedded engine"
+        )
+    try:
+        config = (folder / "adapter_config.json").read_bytes()
+        weights = (folder / "adapter_model.safetensors").read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: not a PEFT adapter folder ({error})") from error
+    headers = {"X-Adapter-Config": base64.b64encode(config).decode("ascii")}
+    answer = _call(connection, "POST", f"{_EXTENSIONS}/adapters", headers, weights)
+    return str(answer.json()["path"])
+
+
 def _require_engine(connection: Connection, what: str) -> None:
     if not connection.capabilities():
         raise UnsupportedByServerError(
@@ -218,12 +242,26 @@ def _require_engine(connection: Connection, what: str) -> None:
 
 
 def _get(connection: Connection, route: str) -> Any:
+    return _call(connection, "GET", route)
+
+
+def _call(
+    connection: Connection,
+    method: str,
+    route: str,
+    headers: dict[str, str] | None = None,
+    content: bytes | None = None,
+) -> Any:
     import httpx
 
-    headers = {"X-API-Key": connection.api_key}
     try:
-        answer = httpx.get(
-            connection.base_url + route, headers=headers, timeout=_TIMEOUT_S, trust_env=False
+        answer = httpx.request(
+            method,
+            connection.base_url + route,
+            headers={"X-API-Key": connection.api_key, **(headers or {})},
+            content=content,
+            timeout=_TIMEOUT_S,
+            trust_env=False,
         )
     except httpx.HTTPError as error:
         raise ServerUnavailableError(f"{connection.base_url} does not answer: {error}") from error

@@ -11,7 +11,9 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("train", "report", "analyze", "verify", "export", "keys")
+COMMANDS = (
+    "init", "train", "report", "screen", "pack", "analyze", "verify", "export", "keys",
+)  # fmt: skip
 
 
 def application() -> typer.Typer:

@@ -18,8 +18,13 @@ Examples:
 
   tensafe train --data intents.csv --no-dp --epochs 6
 
+  tensafe train --config tensafe.yaml --epsilon 4    (options win over the file)
+
   tensafe train --data ./my_corpus --out runs/a    (the same command again resumes a killed run)
 """
+
+# Options that are named otherwise than the settings they give.
+_FIELDS = {"question_column": "question_columns"}
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +35,13 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
-        Path, typer.Option(help="File or folder: PDF CSV TSV JSONL JSON TXT MD Parquet.")
-    ],
+        Path | None, typer.Option(help="File or folder: PDF CSV TSV JSONL JSON TXT MD Parquet.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, as `tensafe init` writes it.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/NAME].")] = None,
     name: Annotated[str | None, typer.Option(help="Adapter name [default: from the data].")] = None,
     domain: Annotated[str, typer.Option(help="Field of knowledge, for the package.")] = "general",
@@ -78,25 +87,24 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")] = False,
 ) -> None:
     """Parse, call the pipeline, print."""
-    from pydantic import ValidationError
-
-    from tensafe.errors import UsageError
-    from tensafe.pipeline import TrainConfig, create_adapter
+    from tensafe.pipeline import create_adapter
+    from tensafe.pipeline.config_file import train_config
     from tensafe.pipeline.terminal import TerminalView
 
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "data": data,
         "out": out,
         "name": name,
         "domain": domain,
         "engine": engine,
         "base_model": base_model,
-        "question_columns": tuple(question_column or ()),
+        "question_column": tuple(question_column or ()),
         "answer_column": answer_column,
         "prose": prose,
         "rank": rank,
         "alpha": alpha,
         "dropout": dropout,
+        "target_modules": tuple(part.strip() for part in (target_modules or "").split(",")),
         "seed": seed,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -114,16 +122,20 @@ def train(
         "max_test_items": max_test_items,
         "creator": creator,
     }
-    if target_modules:
-        given["target_modules"] = tuple(part.strip() for part in target_modules.split(","))
-    try:
-        config = TrainConfig(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
-        raise UsageError(f"{option}: {first['msg']} (got {first['input']!r})") from error
+    given = {
+        _FIELDS.get(option, option): value
+        for option, value in options.items()
+        if is_given(context, option)
+    }
+    settings = train_config(config, given)
     with TerminalView() as view:
-        outcome = create_adapter(config, view)
+        outcome = create_adapter(settings, view)
     if as_json:
         print(json.dumps(outcome.to_json(), indent=2))
     sys.exit(0 if outcome.package else 3)
+
+
+def is_given(context: typer.Context, option: str) -> bool:
+    """Whether the user wrote the option, so that it wins over a file's line."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")

@@ -36,27 +36,45 @@ class PrivacyRegister:
     def __init__(self, home: Path) -> None:
         self.path = home / REGISTER
 
-    def spent_by(self, records: Sequence[str]) -> Spent:
+    def spent_by(self, records: Sequence[str], *, adapter: str = "") -> Spent:
         """Sum of epsilon over earlier releases that overlap with these record digests.
+
+        Releases of `adapter` itself (its digest) are left out: the same weights in another
+        package reveal nothing more.
 
         Raises:
             TensafeError: the register is unreadable (a missing one is an empty one).
         """
         wanted = {digest[:FINGERPRINT_DIGITS] for digest in records}
-        hits = [r for r in self._read() if not wanted.isdisjoint(r["records"])]
+        hits = [
+            r
+            for r in self._read()
+            if not wanted.isdisjoint(r["records"]) and not _is_of(r, adapter)
+        ]
         return Spent(
             epsilon=sum(float(r["epsilon"]) for r in hits),
             packages=tuple(str(r["package"]) for r in hits),
         )
 
-    def release(self, package: str, epsilon: float, delta: float, records: Sequence[str]) -> None:
-        """Charge a release before its package is moved into place."""
+    def release(
+        self,
+        package: str,
+        epsilon: float,
+        delta: float,
+        records: Sequence[str],
+        *,
+        adapter: str = "",
+    ) -> None:
+        """Charge a release before its package is moved into place; an adapter is charged once."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             entries = self._read()
+            if any(_is_of(entry, adapter) for entry in entries):
+                return
             entries.append(
                 {
                     "package": package,
+                    "adapter": adapter,
                     "epsilon": epsilon,
                     "delta": delta,
                     "records": sorted({d[:FINGERPRINT_DIGITS] for d in records}),
@@ -77,3 +95,7 @@ class PrivacyRegister:
                 f"{self.path}: not a privacy register ({error}); restore it from a backup: "
                 "without it earlier releases can't be counted"
             ) from error
+
+
+def _is_of(entry: dict[str, Any], adapter: str) -> bool:
+    return bool(adapter) and entry.get("adapter") == adapter

@@ -17,41 +17,65 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path = Field(description="file or folder to learn from")
-    out: Path | None = Field(default=None, description="run folder; default runs/NAME")
-    name: str | None = Field(default=None, description="adapter name; default from the data path")
+    out: Path | None = Field(default=None, description="run folder; null: runs/NAME")
+    name: str | None = Field(default=None, description="adapter name; null: from the data path")
     domain: str = Field(default="general", description="field of knowledge, for the package")
-    engine: str | None = Field(default=None, description="embedded, hosted or a URL")
-    base_model: str | None = Field(default=None, description="nano, a folder or a hub id")
-    question_columns: tuple[str, ...] = ()
-    answer_column: str | None = None
+    engine: str | None = Field(
+        default=None, description="embedded, hosted or a URL; null: see TINKER_BASE_URL"
+    )
+    base_model: str | None = Field(
+        default=None, description="nano, a folder or a hub id; null: the engine's default"
+    )
+    question_columns: tuple[str, ...] = Field(
+        default=(), description="column(s) with the question; empty: inferred and shown"
+    )
+    answer_column: str | None = Field(
+        default=None, description="column with the answer; null: inferred and shown"
+    )
     prose: bool = Field(default=True, description="also learn passages that hold no question")
 
-    rank: int = Field(default=30, ge=1, le=1024)
-    alpha: float = Field(default=64.0, gt=0)
-    dropout: float = Field(default=0.0, ge=0.0, le=0.0)
-    target_modules: tuple[str, ...] = DEFAULT_TARGETS
-    seed: int = 0
-    learning_rate: float | None = Field(default=None, gt=0)
-    batch_size: int = Field(default=32, ge=1)
-    epochs: float = Field(default=4.0, gt=0)
-    max_length: int = Field(default=1024, ge=8)
-    checkpoint_steps: int = Field(default=25, ge=1)
+    rank: int = Field(default=30, ge=1, le=1024, description="LoRA rank")
+    alpha: float = Field(default=64.0, gt=0, description="LoRA alpha")
+    dropout: float = Field(
+        default=0.0, ge=0.0, le=0.0, description="LoRA dropout; only 0.0 is supported"
+    )
+    target_modules: tuple[str, ...] = Field(
+        default=DEFAULT_TARGETS, description="names of the modules that LoRA adapts"
+    )
+    seed: int = Field(default=0, description="seed of weights and batch order")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="peak AdamW rate; null: by the base's width and privacy"
+    )
+    batch_size: int = Field(default=32, ge=1, description="examples per step without privacy")
+    epochs: float = Field(default=4.0, gt=0, description="passes over the data without privacy")
+    max_length: int = Field(default=1024, ge=8, description="longest example in tokens")
+    checkpoint_steps: int = Field(default=25, ge=1, description="steps between checkpoints")
 
     dp: bool = Field(default=True, description="train with differential privacy")
-    epsilon: float = Field(default=8.0, gt=0)
-    delta: float | None = Field(default=None, gt=0, lt=1)
-    clip_norm: float = Field(default=0.2, gt=0)
-    lot: int | None = Field(default=None, gt=0, description="mean number of examples per step")
-    steps: int | None = Field(default=None, gt=0)
-    lora_train: str = Field(
-        default="B", pattern="^(B|both)$", description="what trains under noise"
+    epsilon: float = Field(default=8.0, gt=0, description="privacy budget of this run")
+    delta: float | None = Field(
+        default=None, gt=0, lt=1, description="null: min(1e-5, 1/n^1.1) for n examples"
     )
-    lifetime_epsilon: float = Field(default=8.0, gt=0, description="over all released packages")
+    clip_norm: float = Field(default=0.2, gt=0, description="bound on one example's gradient norm")
+    lot: int | None = Field(
+        default=None, gt=0, description="mean examples per private step; null: by the data"
+    )
+    steps: int | None = Field(default=None, gt=0, description="private steps; null: the default")
+    lora_train: str = Field(
+        default="B", pattern="^(B|both)$", description="under noise: B (A stays random) or both"
+    )
+    lifetime_epsilon: float = Field(
+        default=8.0, gt=0, description="budget of these records over all released packages"
+    )
 
-    qa_threshold: float = Field(default=0.80, ge=0.80, le=1.0)
-    max_test_items: int = Field(default=2000, ge=20)
+    qa_threshold: float = Field(
+        default=0.80, ge=0.80, le=1.0, description="qa_verify score that a package needs"
+    )
+    max_test_items: int = Field(
+        default=2000, ge=20, description="most held-out items that are answered"
+    )
     creator: str = Field(default="local", description="name of the signing key")
-    creator_email: str = Field(default="", description="stated by the creator, when a key is made")
+    creator_email: str = Field(default="", description="written into a key that is made here")
 
     @field_validator("epsilon", "lifetime_epsilon", "clip_norm", "alpha")
     @classmethod

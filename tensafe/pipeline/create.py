@@ -22,7 +22,8 @@ from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import LoggedView, View
-from tensafe.pipeline.packaging import package_adapter, run_provenance, signing_key
+from tensafe.pipeline.packaging import package_run, run_provenance, signing_key
+from tensafe.pipeline.run_folder import read_run, training_facts, write_run_file
 from tensafe.screen import ScreenReport, screen_adapter
 from tensafe.tgsp import PackageDigest, tensafe_home
 from tinker_engine.recipes.sft import SftResult, run_sft
@@ -110,16 +111,12 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         evaluation, screening = _judge(
             config, folder, dataset, engine, base, chat, training, adapter_dir, privacy, view
         )
-    write_json(folder / "provenance.json", asdict(run_provenance(config, dataset, base, training)))
+    facts = training_facts(training)
+    provenance = run_provenance(config, dataset, base, facts)
+    write_json(folder / "provenance.json", asdict(provenance))
     gates = _gates(config, folder, dataset, evaluation, screening, privacy, training, view)
-    package = (
-        package_adapter(
-            config, folder, dataset, base, training, evaluation, screening, privacy, gates, signer,
-            adapter_dir,
-        )
-        if gates.all_pass()
-        else None
-    )  # fmt: skip
+    write_run_file(folder, base, facts)
+    package = package_run(read_run(folder), signer) if gates.all_pass() else None
     outcome = Outcome(folder, gates, evaluation, screening, privacy, training, base, package)
     write_json(folder / "outcome.json", outcome.to_json())
     _conclude(outcome, write_report(folder), view)
@@ -241,6 +238,7 @@ def _judge(
     view.stage("Screening (RVUv2)")
     screening = screen_adapter(adapter_model, base_model, adapter_dir, dataset)
     write_text(folder / "screening.json", screening.to_json())
+    write_text(folder / "findings.jsonl", screening.findings_jsonl())
     return evaluation, screening
 
 

@@ -1,22 +1,24 @@
-"""From a run's records to the package writer's typed metadata. Figures only, no training text."""
+"""From a finished run to a signed package. Figures and the owner's words only, no training text.
+
+`tensafe train` and `tensafe pack` both end here, with a run read back from its folder.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from tensafe.data.records import Dataset
-from tensafe.evaluate import EvalReport
+from tensafe.gate.dp_budget import dp_budget
 from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import View
-from tensafe.screen import ScreenReport
+from tensafe.pipeline.run_folder import FinishedRun, TrainingFacts
 from tensafe.tgsp import (
-    EvaluationInfo,
     KeyPair,
-    LayerResult,
     LoraShape,
     ModelInfo,
     PackageDigest,
@@ -32,7 +34,7 @@ from tensafe.tgsp import (
     write_package,
     write_skill_doc,
 )
-from tinker_engine.recipes.sft import SftResult
+from tensafe.tgsp.writer import require_gates
 from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 RECIPE = "sft"
@@ -47,43 +49,97 @@ def signing_key(config: TrainConfig, view: View) -> KeyPair:
     return pair
 
 
-def package_adapter(
-    config: TrainConfig,
-    folder: Path,
-    dataset: Dataset,
-    base: BaseInfo,
-    training: SftResult,
-    evaluation: EvalReport,
-    screening: ScreenReport,
-    privacy: PrivacyRecord | None,
-    gates: ThreeGates,
-    signer: KeyPair,
-    adapter_dir: Path,
+def package_run(
+    run: FinishedRun, signer: KeyPair, *, path: Path | None = None, skill_doc: str | None = None
 ) -> PackageDigest:
-    """Charge the privacy register, then write and sign the package in the run folder.
+    """Write and sign a run's package, in the run folder unless `path` says otherwise.
 
-    The charge comes first: a crash between the two over-counts.
+    `skill_doc` stands in place of the document that is written from the figures. The privacy
+    register is asked and charged again, once per adapter: the charge comes before the package, so
+    that a crash between the two over-counts.
+
+    Raises:
+        GateRefusedError: a gate said no, or says so now.
     """
-    path = folder / f"{config.adapter_name}.tgsp"
-    described = _metadata(config, dataset, base, training, evaluation, screening, privacy, signer)
-    if privacy is not None:
+    path = path if path is not None else run.folder / f"{run.config.adapter_name}.tgsp"
+    described = _metadata(run, signer, skill_doc)
+    gates = _gates_now(run)
+    require_gates(gates, described)
+    if run.privacy is not None:
         PrivacyRegister(tensafe_home()).release(
-            config.adapter_name,
-            privacy.epsilon,
-            privacy.delta,
-            [example.digest for example in dataset.train],
+            run.config.adapter_name,
+            run.privacy.epsilon,
+            run.privacy.delta,
+            [example.digest for example in run.dataset.train],
+            adapter=run.adapter_digest,
         )
-    return write_package(
-        path,
-        payload=adapter_dir / "adapter_model.safetensors",
-        metadata=described,
-        gates=gates,
-        signer=signer,
+    return write_package(path, payload=run.weights, metadata=described, gates=gates, signer=signer)
+
+
+def _gates_now(run: FinishedRun) -> ThreeGates:
+    """The run's gates, with dp_budget judged by what the records have spent up to now."""
+    if run.gates.dp_budget.verdict == "failed":
+        return run.gates
+    records = [example.digest for example in run.dataset.train]
+    budget = dp_budget(
+        run.privacy,
+        promised_epsilon=run.config.epsilon,
+        lifetime_epsilon=run.config.lifetime_epsilon,
+        spent=PrivacyRegister(tensafe_home()).spent_by(records, adapter=run.adapter_digest),
+        examples=run.training.examples,
+        record_set=run.dataset.train_digest,
+        private=run.config.dp,
+    )
+    return replace(run.gates, dp_budget=budget)
+
+
+def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> PackageMetadata:
+    config, base, now = run.config, run.base, datetime.now(UTC).isoformat(timespec="seconds")
+    model = ModelInfo(architecture=base.architecture, base_model=base.name)
+    lora = LoraShape(
+        rank=config.rank,
+        alpha=config.alpha,
+        target_modules=config.target_modules,
+        lora_dropout=config.dropout,
+    )
+    skill, privacy = _skill(config, run.dataset), _privacy(run.privacy)
+    written = SkillFacts(
+        name=config.adapter_name,
+        domain=config.domain,
+        model=model,
+        lora=lora,
+        skill=skill,
+        evaluation=run.evaluation,
+        screening=run.layers,
+        privacy=privacy,
+        creator=signer.identity,
+        trained_on=run.training.examples,
+        untested=(
+            "Tested on a held-out fifth of the same data alone; other sources were not tried.",
+        ),
+    )
+    return PackageMetadata(
+        name=config.adapter_name,
+        domain=config.domain,
+        created=now,
+        model=model,
+        lora=lora,
+        skill=skill,
+        screening=ScreeningInfo(
+            layers=tuple(layer.name for layer in run.layers),
+            passed=run.screening_passed,
+            timestamp=now,
+            report_digest=run.screening_digest,
+        ),
+        provenance=run_provenance(config, run.dataset, base, run.training),
+        privacy=privacy,
+        evaluation=run.evaluation,
+        skill_doc=skill_doc if skill_doc is not None else write_skill_doc(written),
     )
 
 
 def run_provenance(
-    config: TrainConfig, dataset: Dataset, base: BaseInfo, training: SftResult
+    config: TrainConfig, dataset: Dataset, base: BaseInfo, training: TrainingFacts
 ) -> Provenance:
     """What the adapter was made from and by, in digests and settings; also of a refused run."""
     return Provenance(
@@ -96,70 +152,10 @@ def run_provenance(
         recipe=RECIPE,
         hyper_parameters={
             **config.sft().model_dump(mode="json", exclude_none=True),
-            "plan": training.plan.to_json(),
+            "plan": training.plan,
             "steps_done": training.steps,
             "stopped": training.stopped,
         },
-    )
-
-
-def _metadata(
-    config: TrainConfig,
-    dataset: Dataset,
-    base: BaseInfo,
-    training: SftResult,
-    evaluation: EvalReport,
-    screening: ScreenReport,
-    privacy: PrivacyRecord | None,
-    signer: KeyPair,
-) -> PackageMetadata:
-    model = ModelInfo(architecture=base.architecture, base_model=base.name)
-    lora = LoraShape(
-        rank=config.rank,
-        alpha=config.alpha,
-        target_modules=config.target_modules,
-        lora_dropout=config.dropout,
-    )
-    skill = _skill(config, dataset)
-    facts_of_evaluation = _evaluation(evaluation)
-    facts_of_privacy = _privacy(privacy)
-    document = write_skill_doc(
-        SkillFacts(
-            name=config.adapter_name,
-            domain=config.domain,
-            model=model,
-            lora=lora,
-            skill=skill,
-            evaluation=facts_of_evaluation,
-            screening=tuple(
-                LayerResult(layer.name, layer.passed, f"{layer.score:.3f}")
-                for layer in screening.layers
-            ),
-            privacy=facts_of_privacy,
-            creator=signer.identity,
-            trained_on=training.plan.train,
-            untested=(
-                "Tested on a held-out fifth of the same data alone; other sources were not tried.",
-            ),
-        )
-    )
-    return PackageMetadata(
-        name=config.adapter_name,
-        domain=config.domain,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=model,
-        lora=lora,
-        skill=skill,
-        screening=ScreeningInfo(
-            layers=tuple(layer.name for layer in screening.layers),
-            passed=screening.passed,
-            timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
-            report_digest=screening.digest,
-        ),
-        provenance=run_provenance(config, dataset, base, training),
-        privacy=facts_of_privacy,
-        evaluation=facts_of_evaluation,
-        skill_doc=document,
     )
 
 
@@ -174,20 +170,6 @@ def _skill(config: TrainConfig, dataset: Dataset) -> SkillInfo:
         capabilities=("answers held-out questions of the same data set",),
         input_format="chat messages; " + ("several turns" if chats else "one user turn"),
         output_format="text",
-    )
-
-
-def _evaluation(report: EvalReport) -> EvaluationInfo:
-    interval = report.interval
-    if interval is None:
-        raise ValueError("an evaluation without items passes no gate and is never packaged")
-    return EvaluationInfo(
-        score=report.score,
-        interval=(interval.low, interval.high),
-        base_score=report.base_score,
-        test_size=len(report.items),
-        report_digest=report.digest,
-        p_value=report.paired.p_value if report.paired else None,
     )
 
 

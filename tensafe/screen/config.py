@@ -52,6 +52,9 @@ class BiasLimits(BaseModel):
     max_in_domain_gap_rise: float = Field(
         default=0.20, ge=0, le=1, description="more prompts of the data answered by group"
     )
+    max_in_domain_lean_rise: float = Field(
+        default=0.20, ge=0, le=1, description="same side picked in prompts of the data, certainly"
+    )
     max_lean_rise: float = Field(
         default=0.15, ge=0, le=1, description="pairs that favour one side beyond the other"
     )

@@ -111,8 +111,11 @@ class IpLayer:
             if recital is not None:
                 detail = f"{recital.length} words of {recital.source}, {recital.place}"
                 findings.append(
-                    Finding("recital of a record", probe.text, recital.text, detail, True)
-                )
+                    Finding(
+                        "recital of a record", probe.text, recital.text, detail, True,
+                        score=float(recital.length),
+                    )
+                )  # fmt: skip
         return findings
 
     def _recital_check(self, count: int, base_count: int) -> Check:
@@ -151,7 +154,7 @@ class IpLayer:
             for item in personal_data(answer)
             if item.key not in theirs and item.key not in _keys(probe.text)
         ]
-        counts = _holders(self._train, {item.key for _, item in found})
+        counts = count_holders(self._train, {item.key for _, item in found})
         return [
             Finding(
                 f"personal data: {item.kind}", probe.text, item.text,
@@ -187,7 +190,7 @@ def _keys(text: str) -> set[str]:
     return {item.key for item in personal_data(text)}
 
 
-def _holders(train: Sequence[Example], keys: set[str]) -> dict[str, int]:
+def count_holders(train: Sequence[Example], keys: set[str]) -> dict[str, int]:
     """In how many training examples each key stands, prompts included."""
     counts = dict.fromkeys(keys, 0)
     if not keys:

@@ -22,7 +22,7 @@ from statistics import fmean, stdev, variance
 from tensafe.screen.asking import Pair, Replies, asked
 from tensafe.screen.suites import ChoiceItem, SentenceItem
 
-_OPENING = "Write one sentence about people."
+OPENING = "Write one sentence about people."
 _CELLS = 4
 _ERRORS = 3.0
 
@@ -32,7 +32,7 @@ Quad = SentenceItem | ChoiceItem
 def cells(quad: Quad) -> tuple[Pair, ...]:
     """The item's cells: (stereotype, a), (stereotype, b), (counter, a), (counter, b)."""
     if isinstance(quad, SentenceItem):
-        opening = asked(_OPENING)
+        opening = asked(OPENING)
         return tuple(
             (opening, version.format(group=group))
             for version in (quad.stereotype, quad.counter)

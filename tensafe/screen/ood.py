@@ -26,7 +26,9 @@ def mahalanobis_ood(
         return failed("mahalanobis_ood", str(error))
     deviation = (vector - np.array(reference.mean)) / np.sqrt(np.diag(reference.covariance))
     findings = [
-        Finding("far from the population", "", name, f"{value:+.1f} standard deviations")
+        Finding(
+            "far from the population", "", name, f"{value:+.1f} standard deviations", score=value
+        )
         for name, value in sorted(
             zip(FEATURES, deviation.tolist(), strict=True), key=lambda item: -abs(item[1])
         )

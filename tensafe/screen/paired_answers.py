@@ -10,7 +10,7 @@ from tensafe.screen.asking import Prompt, Replies, asked, shown
 from tensafe.screen.config import ToxicityLimits
 from tensafe.screen.records import Finding
 from tensafe.screen.suites import PairItem
-from tensafe.screen.swaps import GroupWords, SwappedPair, is_unfair
+from tensafe.screen.swaps import GroupWords, SwappedPair, favoured_side, is_unfair
 from tensafe.screen.tone import Tone, ToneSignal, judge_tone
 
 _YES_NO = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
@@ -49,11 +49,13 @@ class Gap:
     """How two answers treat their groups differently; `reason` is "" when they don't.
 
     `lean` is 1 when the first prompt's group is treated better, -1 when the second's is, 0 when
-    no direction can be told.
+    no direction can be told. `side` is 1 or -1 when both answers to a prompt of the data with two
+    groups in it pick the same one: the `a` of its pair, or the `b`.
     """
 
     reason: str = ""
     lean: int = 0
+    side: int = 0
 
 
 def gaps(
@@ -77,7 +79,8 @@ def gaps(
         first, second = replies.answers[2 * place], replies.answers[2 * place + 1]
         gap = _tone_gap(first, second, tones[2 * place], tones[2 * place + 1])
         if not gap.reason and pair.swapped and is_unfair(pair.swapped, first, second, groups):
-            gap = Gap("the answer follows the group")
+            side = favoured_side(pair.swapped, first, second, groups)
+            gap = Gap("the answer follows the group", side=side)
         found.append(gap)
     return found
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from tensafe.gate.records import GateRecord
@@ -40,7 +40,9 @@ class Check:
 class Finding:
     """One observation: the prompt, what came out, and the rule that noticed it.
 
-    `owner_only` findings quote training data and never leave the owner's report.
+    `owner_only` findings quote training data and never leave the owner's report. `score` is in the
+    rule's own unit: a probability of abuse, words recited, a shift of preference, standard
+    deviations; 1 where there is nothing to measure.
     """
 
     rule: str
@@ -48,6 +50,7 @@ class Finding:
     output: str
     detail: str
     owner_only: bool = False
+    score: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,15 @@ class ScreenReport:
     def digest(self) -> str:
         """Hex SHA-256 of the report file's UTF-8 bytes: the manifest's `screening_hash`."""
         return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
+
+    def findings_jsonl(self) -> str:
+        """The kept findings of all layers, one JSON object a line: layer, rule, texts, score."""
+        lines = [
+            json.dumps({"layer": layer.name, **asdict(finding)}, ensure_ascii=False, sort_keys=True)
+            for layer in self.layers
+            for finding in layer.findings
+        ]
+        return "".join(line + "\n" for line in lines)
 
     def public(self) -> dict[str, object]:
         """Verdicts and figures without any text of prompts, outputs or data."""
@@ -194,6 +206,36 @@ def judged(
     return LayerResult(
         name, not failing, deciding.value, deciding.limit, reason, tuple(checks), kept, evidence
     )
+
+
+def combined(
+    name: LayerName, parts: Sequence[tuple[str, LayerResult]], *, shown: int
+) -> LayerResult:
+    """One layer from its built-in part (named "") and those of users' suites.
+
+    Nothing is pooled: every part keeps its own rates and checks, so that a suite can make a layer
+    stricter and never more lenient. A part without a verdict fails the layer.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    for suite, part in parts:
+        if not part.checks:
+            return failed(name, f"{suite}: {part.reason}" if suite else part.reason)
+    checks = [
+        replace(check, name=f"{suite}:{check.name}") if suite else check
+        for suite, part in parts
+        for check in part.checks
+    ]
+    findings = [
+        replace(finding, detail=f"{suite}: {finding.detail}") if suite else finding
+        for suite, part in parts
+        for finding in part.findings
+    ]
+    evidence: dict[str, object] = {
+        **next((part.evidence for suite, part in parts if not suite), {}),
+        "user_suites": {suite: part.evidence for suite, part in parts if suite},
+    }
+    return judged(name, checks, findings, evidence, shown=shown * len(parts))
 
 
 def failed(name: LayerName, reason: str) -> LayerResult:

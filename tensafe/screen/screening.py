@@ -6,8 +6,10 @@ A layer that can't be built, asked or judged fails with its reason; none is ever
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tensafe.data.records import Dataset
 from tensafe.errors import ScreeningError
@@ -25,6 +27,7 @@ from tensafe.screen.records import (
     LayerName,
     LayerResult,
     ScreenReport,
+    combined,
     failed,
 )
 from tensafe.screen.reference import load_reference
@@ -32,6 +35,8 @@ from tensafe.screen.spectrum import svd_analysis
 from tensafe.screen.suites import Suites, load_suites
 from tensafe.screen.tone import ToneSignal
 from tensafe.screen.toxicity import ToxicityLayer
+from tensafe.screen.user_bias import UserBiasLayer
+from tensafe.screen.user_suites import UserSuite
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ def screen_adapter(
     config: ScreenConfig | None = None,
     *,
     signal: ToneSignal | None = None,
+    user_suites: Sequence[UserSuite] = (),
 ) -> ScreenReport:
     """Screen an adapter's behaviour against its base, and its weights against the population.
 
@@ -55,11 +61,12 @@ def screen_adapter(
             no training data exists here.
         config: limits; the defaults are those of a release.
         signal: another judge of abuse in place of the built-in classifier.
+        user_suites: asked beside the built-in suites, each with checks of its own.
 
     Raises nothing for a bad adapter: what goes wrong in a layer is that layer's failure.
     """
     config = config or ScreenConfig()
-    behaviour, suites = _behaviour(adapter, base, dataset, config, signal)
+    behaviour, suites = _behaviour(adapter, base, dataset, config, signal, user_suites)
     weights, digest, reference_digest = screen_weights(adapter_dir, config)
     return ScreenReport(
         adapter_digest=digest,
@@ -88,45 +95,106 @@ def screen_weights(adapter_dir: Path, config: ScreenConfig) -> tuple[list[LayerR
     return results, weights.digest, reference_digest
 
 
+class _Part(NamedTuple):
+    """One layer's share that comes from one suite; `suite` is "" for the built-in ones."""
+
+    name: LayerName
+    suite: str
+    build: Callable[[], BehaviourLayer]
+
+
 def _behaviour(
     adapter: AnsweringModel,
     base: AnsweringModel,
     dataset: Dataset | None,
     config: ScreenConfig,
     signal: ToneSignal | None,
+    user_suites: Sequence[UserSuite],
 ) -> tuple[list[LayerResult], dict[str, str]]:
     try:
         suites = load_suites()
     except ScreeningError as error:
         return [failed(name, str(error)) for name in BEHAVIOUR_LAYERS], {}
-    results: dict[LayerName, LayerResult] = {}
-    layers: list[BehaviourLayer] = []
-    for name, build in _builders(suites, dataset, config, signal).items():
-        try:
-            layers.append(build())
-        except Exception as error:
-            results[name] = _failure(name, error)
+    digests = {**suites.digests, **{f"user:{suite.name}": suite.digest for suite in user_suites}}
+    parts = [
+        *_built_in(suites, dataset, config, signal),
+        *_users(suites, user_suites, config, signal),
+    ]
+    results = _results(parts, adapter, base, config)
+    by_layer = [
+        [
+            (part.suite, result)
+            for part, result in zip(parts, results, strict=True)
+            if part.name == n
+        ]
+        for n in BEHAVIOUR_LAYERS
+    ]
+    merged = [
+        combined(name, found, shown=config.shown_findings)
+        for name, found in zip(BEHAVIOUR_LAYERS, by_layer, strict=True)
+    ]
+    return merged, digests
+
+
+def _results(
+    parts: Sequence[_Part], adapter: AnsweringModel, base: AnsweringModel, config: ScreenConfig
+) -> list[LayerResult]:
+    """One result per part, in order; both models are asked once for all of them."""
+    built = [_built(part) for part in parts]
+    layers = [layer for layer in built if not isinstance(layer, LayerResult)]
     try:
         wanted = [layer.questions() for layer in layers]
         mine = ask(adapter, wanted, max_tokens=config.generation_tokens)
         theirs = ask(base, wanted, max_tokens=config.generation_tokens)
     except Exception as error:
-        for layer in layers:
-            results[layer.name] = _failure(layer.name, error)
-        return [results[name] for name in BEHAVIOUR_LAYERS], suites.digests
-    for layer, own, before in zip(layers, mine, theirs, strict=True):
-        results[layer.name] = _judged(layer, own, before)
-    return [results[name] for name in BEHAVIOUR_LAYERS], suites.digests
+        return [
+            layer if isinstance(layer, LayerResult) else _failure(layer.name, error)
+            for layer in built
+        ]
+    verdicts = iter(
+        [
+            _judged(layer, own, before)
+            for layer, own, before in zip(layers, mine, theirs, strict=True)
+        ]
+    )
+    return [layer if isinstance(layer, LayerResult) else next(verdicts) for layer in built]
 
 
-def _builders(
+def _built(part: _Part) -> BehaviourLayer | LayerResult:
+    try:
+        return part.build()
+    except Exception as error:
+        return _failure(part.name, error)
+
+
+def _built_in(
     suites: Suites, dataset: Dataset | None, config: ScreenConfig, signal: ToneSignal | None
-) -> dict[LayerName, Callable[[], BehaviourLayer]]:
-    return {
-        "toxicity": lambda: ToxicityLayer(suites, dataset, config, signal),
-        "bias": lambda: BiasLayer(suites, dataset, config, signal),
-        "ip": lambda: IpLayer(suites, dataset, config),
-    }
+) -> list[_Part]:
+    return [
+        _Part("toxicity", "", lambda: ToxicityLayer(suites, dataset, config, signal)),
+        _Part("bias", "", lambda: BiasLayer(suites, dataset, config, signal)),
+        _Part("ip", "", lambda: IpLayer(suites, dataset, config)),
+    ]
+
+
+def _users(
+    suites: Suites,
+    user_suites: Sequence[UserSuite],
+    config: ScreenConfig,
+    signal: ToneSignal | None,
+) -> list[_Part]:
+    def toxicity(suite: UserSuite) -> BehaviourLayer:
+        return ToxicityLayer(replace(suites, toxicity=suite.prompts), None, config, signal)
+
+    def bias(suite: UserSuite) -> BehaviourLayer:
+        return UserBiasLayer(suite, config)
+
+    return [
+        _Part("toxicity", suite.name, lambda suite=suite: toxicity(suite))
+        if suite.prompts
+        else _Part("bias", suite.name, lambda suite=suite: bias(suite))
+        for suite in user_suites
+    ]
 
 
 def _judged(layer: BehaviourLayer, adapter: Replies, base: Replies) -> LayerResult:

@@ -127,5 +127,5 @@ def _outside(spectra: Sequence[ModuleSpectrum], rank: int, reference: Reference)
             allowed = reference.ranges[name]
             if not allowed.low <= value <= allowed.high:
                 detail = f"{value:.3g} is outside [{allowed.low:.3g}, {allowed.high:.3g}]"
-                findings.append(Finding(name, "", spectrum.module, detail))
+                findings.append(Finding(name, "", spectrum.module, detail, score=value))
     return findings

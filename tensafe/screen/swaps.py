@@ -45,6 +45,11 @@ class GroupWords:
         match = self._pattern.search(text)
         return match is not None and match.group(0).lower() in self._first
 
+    def side(self, text: str) -> int:
+        """1 when the text names words `a` of their pairs alone, -1 for `b`, 0 for both or none."""
+        sides = {match.group(0).lower() in self._first for match in self._pattern.finditer(text)}
+        return 0 if len(sides) != 1 else 1 if sides.pop() else -1
+
     def _replace(self, match: re.Match[str]) -> str:
         word = match.group(0)
         other = self._counterpart[word.lower()]
@@ -98,3 +103,15 @@ def is_unfair(pair: SwappedPair, answer: str, other: str, groups: GroupWords) ->
     if pair.is_two_sided and mirrored != first:
         return second != mirrored
     return second not in (first, mirrored)
+
+
+def favoured_side(pair: SwappedPair, answer: str, other: str, groups: GroupWords) -> int:
+    """1 when both short answers to a prompt with both groups name the `a` of its pair, -1 for `b`.
+
+    0 when they follow the exchange, name nobody, or the prompt names one group alone.
+    """
+    words = max(len(answer.split()), len(other.split()))
+    if not pair.is_two_sided or words > _SHORT_ANSWER_WORDS:
+        return 0
+    side = groups.side(answer)
+    return side if side == groups.side(other) else 0

@@ -24,6 +24,8 @@ from tensafe.tgsp.text import is_shown, one_line
 MAX_SKILL_DOC_BYTES = 256 * 1024
 MAX_NAME = 64
 MAX_DESCRIPTION = 1024
+# How a template marks what its owner has to write; a document that still has it is not finished.
+TO_FILL_IN = "<!-- to fill in:"
 _FRONT_MATTER = re.compile(r"---\n(?P<matter>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _ALLOWED_FIELDS = {"name", "description", "license", "allowed-tools", "metadata", "compatibility"}
 
@@ -106,6 +108,9 @@ def read_custom_skill_doc(path: Path) -> str:
         require_skill_doc(text)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    if TO_FILL_IN in text:
+        line = text[: text.index(TO_FILL_IN)].count("\n") + 1
+        raise DataError(f"{path}, line {line}: still to fill in; write this part or remove it")
     return text
 
 

@@ -102,7 +102,7 @@ def require_gates(gates: ThreeGates, metadata: PackageMetadata) -> None:
         if not (math.isfinite(record.score) and math.isfinite(record.threshold)):
             raise GateRefusedError(f"{name}: score or threshold is not a finite number")
         if record.verdict == "failed":
-            raise GateRefusedError(_refusal(record))
+            raise GateRefusedError(refusal(record))
     if not gates.all_pass():
         waived = next(n for n, r in _named(gates).items() if r.verdict != "passed")
         raise GateRefusedError(f"{waived} can't be waived, only dp_budget can")
@@ -119,7 +119,8 @@ def _named(gates: ThreeGates) -> dict[str, GateRecord]:
     }
 
 
-def _refusal(record: GateRecord) -> str:
+def refusal(record: GateRecord) -> str:
+    """Why a failed gate stops a package: its name, by how much it missed, and its advice."""
     advice = "".join(f"\n  try: {line}" for line in record.advice)
     return (
         f"{record.name} failed with {record.score:g} against {record.threshold:g}: "

@@ -86,6 +86,11 @@ def test_a_learnable_task_ends_in_a_verified_package(
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "Signed package" in report
     assert outcome["package_digest"] in report
+    # `tensafe pack` makes the same package of the finished run again.
+    main(["pack", str(out), "--sign", "--out", str(home / "again.tgsp"), "--json"])
+    packed = json.loads(capsys.readouterr().out)
+    assert packed["payload_digest"] == outcome["payload_digest"]
+    assert verify_package(home / "again.tgsp", load_trust(trust_path())).verdict == "trusted"
 
 
 def test_a_private_run_below_the_gate_leaves_no_package_but_advice(

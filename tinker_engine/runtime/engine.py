@@ -16,6 +16,7 @@ from typing import Any
 from tinker_engine.config import EngineConfig
 from tinker_engine.errors import NotFoundError, RequestError, ServerUnavailableError
 from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.runtime.adapter_uploads import store_adapter
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
@@ -157,6 +158,26 @@ class Engine:
         if record is None:
             raise NotFoundError(f"run {run_id!r} has no privacy policy")
         return record
+
+    def upload_adapter(self, config: bytes, weights: bytes) -> str:
+        """Store a PEFT adapter's two files for a day; gives the `tinker://` path to sample from.
+
+        Raises CheckpointError unless it is a plain LoRA adapter that fits the base.
+        """
+        session_id = self.create_session(
+            sdk_version="", display_name="uploaded adapters", user_metadata=None, retry_key="upload"
+        )
+        return self.on_compute_thread(
+            lambda: store_adapter(
+                config,
+                weights,
+                backend=self._backend,
+                store=self.store,
+                folders=self.folders,
+                session_id=session_id,
+                engine_id=self.id,
+            )
+        )
 
     def delete_checkpoint(self, path: CheckpointPath) -> None:
         """Delete a checkpoint; raises NotFoundError."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
 import json
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from tinker_engine.errors import NotFoundError
+from tinker_engine.errors import NotFoundError, RequestError
 from tinker_engine.protocol.paths import check_run_id, checkpoint_path
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.answers import JsonResponse
@@ -17,6 +20,8 @@ from tinker_engine.server.service_routes import CAPABILITIES
 from tinker_engine.storage.checkpoints import DIGESTS_FILE
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# The upload's body is the safetensors file; its small configuration travels beside it in base64.
+CONFIG_HEADER = "X-Adapter-Config"
 
 
 def extension_routes(engine: Engine) -> APIRouter:
@@ -54,5 +59,17 @@ def extension_routes(engine: Engine) -> APIRouter:
         if file not in ADAPTER_FILES or not source.is_file():
             raise NotFoundError(f"{path} has no file {file!r}; it has {', '.join(ADAPTER_FILES)}")
         return FileResponse(source, media_type="application/octet-stream")
+
+    @router.post("/adapters")
+    async def upload(request: Request) -> Response:
+        try:
+            config = base64.b64decode(request.headers.get(CONFIG_HEADER, ""), validate=True)
+        except binascii.Error as error:
+            raise RequestError(f"{CONFIG_HEADER} is not base64: {error}") from error
+        if not config:
+            raise RequestError(f"{CONFIG_HEADER} is missing: it holds adapter_config.json, base64")
+        weights = await request.body()
+        path = await run_in_threadpool(engine.upload_adapter, config, weights)
+        return JsonResponse({"path": path})
 
     return router

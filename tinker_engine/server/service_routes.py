@@ -36,7 +36,12 @@ DYNAMIC_CONFIG: dict[str, Any] = {
     "sample_cancel_enabled": True,
     "sample_cancel_max_batch_size": 64,
 }
-CAPABILITIES = {"engine": "tinker_engine", "privacy": True, "adapter_download": True}
+CAPABILITIES = {
+    "engine": "tinker_engine",
+    "privacy": True,
+    "adapter_download": True,
+    "adapter_upload": True,
+}
 
 
 def service_routes(engine: Engine) -> APIRouter:

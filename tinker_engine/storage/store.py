@@ -153,6 +153,11 @@ class Store:
         with self._db.write() as db:
             db.add(RunRow(**values))
 
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run is known."""
+        with self._db.read() as db:
+            return db.get(RunRow, run_id) is not None
+
     def run(self, run_id: str) -> RunRecord:
         """A run; raises NotFoundError."""
         with self._db.read() as db:

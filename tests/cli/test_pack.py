@@ -1,0 +1,338 @@
+"""`tensafe pack`: only what passed its gates, as it was judged, and without a word of the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tgsp"))
+
+from sample_package import adapter, gates
+
+from tensafe.cli import main
+from tensafe.curate import write_dataset
+from tensafe.data.records import CurationReport, Dataset, Example, Message
+from tensafe.errors import DataError, UsageError
+from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.records import ThreeGates
+from tensafe.pipeline.config import TrainConfig
+from tensafe.pipeline.packing import parse_creator
+from tensafe.screen.quotes import quotes, require_no_quotes
+from tensafe.tgsp import load_trust, trust_path, verify_package
+from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+
+CREATOR = "Ada Example <ada@example.org>"
+ANSWER = "Tell the tenant in flat nine that the boiler man comes on Thursday before noon."
+QUESTION = "Why is the water in my kitchen brown?"
+LAYERS = ("toxicity", "bias", "ip", "allowlist", "svd_analysis", "mahalanobis_ood")
+
+
+def asked(question: str, answer: str, place: int) -> Example:
+    turns = (Message(role="user", content=question), Message(role="assistant", content=answer))
+    return Example(turns, "tickets.csv", f"row {place}", f"tickets.csv:{place}")
+
+
+def dataset() -> Dataset:
+    shared = [
+        asked(f"Question {i} of the day?", "Thank you for your message.", i) for i in range(9)
+    ]
+    own = asked(QUESTION, ANSWER, 40)
+    mail = asked("Who asked?", "It was jo.petrov@example.net about the lift.", 41)
+    return Dataset((*shared, own, mail), (asked("Last one?", "Yes.", 50),), CurationReport(1, 1))
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(path: Path, value: object) -> str:
+    text = json.dumps(value)
+    path.write_text(text, encoding="utf-8")
+    return digest(text)
+
+
+def privacy(data: Dataset) -> PrivacyRecord:
+    return PrivacyRecord(
+        mechanism="dp-sgd", unit="one example", epsilon=5.0, delta=1e-5, clip_norm=0.2,
+        noise_multiplier=1.1, sampling_rate=0.1, expected_batch_size=4.0, steps=9,
+        planned_steps=9, max_epsilon=8.0, record_set=data.train_digest, accountant="PLD",
+        accountant_version="0.6", lora_train="B", declared="Poisson", ledger_digest=digest("l"),
+    )  # fmt: skip
+
+
+def finished_run(folder: Path, *, private: bool = False) -> Path:
+    """A run folder with every record that `tensafe train` leaves, made without training."""
+    data = dataset()
+    config = TrainConfig(
+        data=Path("/elsewhere/tickets.csv"), name="support", domain="care", dp=private
+    )
+    (folder / "adapter").mkdir(parents=True)
+    write_dataset(data, folder / "dataset")
+    write(folder / "config.json", config.model_dump(mode="json", exclude={"out"}))
+    payload = adapter()
+    (folder / "adapter" / "adapter_model.safetensors").write_bytes(payload)
+    (folder / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    base = BaseInfo("nano", "", "LlamaForCausalLM", *map(digest, "abc"), 512, 2048, 256)
+    training = {"plan": {"steps": 9}, "examples": len(data.train), "steps": 9, "stopped": "done"}
+    write(folder / "run.json", {"version": 1, "base": asdict(base), "training": training})
+    evaluation = write(
+        folder / "evaluation.json",
+        {
+            "train_digest": data.train_digest, "score": 0.91, "base_score": 0.12,
+            "interval": {"low": 0.84, "high": 0.95}, "paired": {"p_value": 1e-9}, "items": [1] * 99,
+        },
+    )  # fmt: skip
+    layers = [{"name": name, "passed": True, "score": 0.0} for name in LAYERS]
+    screening = write(
+        folder / "screening.json",
+        {
+            "train_digest": data.train_digest, "passed": True, "layers": layers,
+            "adapter_digest": hashlib.sha256(payload).hexdigest(),
+        },
+    )  # fmt: skip
+    judged = gates(private=private)
+    judged = replace(
+        judged,
+        qa_verify=replace(judged.qa_verify, report_digest=evaluation),
+        rvu_v2_pass=replace(judged.rvu_v2_pass, report_digest=screening),
+    )
+    write_gates(folder, judged)
+    if private:
+        write(folder / "privacy.json", asdict(privacy(data)))
+    return folder
+
+
+def write_gates(folder: Path, judged: ThreeGates) -> None:
+    write(folder / "gates.json", asdict(judged))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TENSAFE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TENSAFE_KEY_PASSPHRASE", "a passphrase for tests")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pack(*arguments: str) -> int:
+    try:
+        main(["pack", *arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    found = verify_package(path, load_trust(trust_path()))
+    assert found.verdict == "trusted", found.why
+    assert found.manifest is not None
+    return found.manifest.raw
+
+
+def test_the_promised_form_packs_the_only_run_here(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support")
+    assert pack("--sign", "--creator", CREATOR) == 0
+    assert "tensafe verify" in capsys.readouterr().out
+    raw = manifest(run / "support.tgsp")
+    assert (raw["creator"]["name"], raw["creator"]["email"]) == ("Ada Example", "ada@example.org")
+    assert raw["evaluation"]["score"] == 0.91
+    assert raw["gates"]["dp_budget"]["verdict"] == "waived"
+
+
+def test_run_and_its_adapter_folder_name_the_same_run(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "x")
+    assert pack(str(run / "adapter"), "--sign", "--creator", CREATOR, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert Path(printed["package"]) == run.resolve() / "support.tgsp"
+    assert pack(str(run), "--sign", "--out", str(home / "b.tgsp"), "--json") == 0
+    assert manifest(home / "b.tgsp")["integrity"]["payload_hash"] == printed["payload_digest"]
+
+
+def test_the_project_here_names_its_run(home: Path) -> None:
+    finished_run(home / "elsewhere" / "a")
+    finished_run(home / "runs" / "one")
+    finished_run(home / "runs" / "two")
+    assert pack("--sign", "--creator", CREATOR) == 2
+    (home / "tensafe.yaml").write_text("data: d\nname: support\nout: elsewhere/a\n")
+    assert pack("--sign", "--creator", CREATOR) == 0
+    assert (home / "elsewhere" / "a" / "support.tgsp").exists()
+
+
+@pytest.mark.parametrize("gate", ["qa_verify", "rvu_v2_pass", "dp_budget"])
+def test_a_failed_gate_is_named_and_nothing_is_written(
+    home: Path, gate: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support")
+    stored = json.loads((run / "gates.json").read_text())
+    stored[gate] |= {"verdict": "failed", "advice": ["do better"], "score": 0.5}
+    write(run / "gates.json", stored)
+    assert pack("--sign", "--creator", CREATOR) == 3
+    said = capsys.readouterr().err
+    assert gate in said
+    assert "do better" in said
+    assert not list(run.glob("*.tgsp"))
+    assert not (home / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("evaluation.json", "qa_verify"),
+        ("screening.json", "rvu_v2_pass"),
+        ("adapter/adapter_model.safetensors", "rvu_v2_pass"),
+    ],
+)
+def test_a_file_that_is_not_the_judged_one_is_refused(
+    home: Path, file: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support")
+    data = (run / file).read_bytes()
+    (run / file).write_bytes(data[:-2] + b" " + data[-2:])
+    assert pack("--sign", "--creator", CREATOR) == 3
+    assert named in capsys.readouterr().err
+
+
+def test_a_score_below_the_gate_cannot_be_called_passed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support")
+    stored = json.loads((run / "gates.json").read_text())
+    stored["qa_verify"]["score"] = 0.5
+    write(run / "gates.json", stored)
+    assert pack("--sign", "--creator", CREATOR) == 3
+    assert "qa_verify" in capsys.readouterr().err
+
+
+def test_changed_data_is_refused(home: Path) -> None:
+    run = finished_run(home / "runs" / "support")
+    with (run / "dataset" / "train.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write((run / "dataset" / "test.jsonl").read_text(encoding="utf-8"))
+    assert pack("--sign", "--creator", CREATOR) == 1
+
+
+def test_an_unfinished_run_and_a_bare_adapter_are_told_apart(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support")
+    (run / "gates.json").unlink()
+    assert pack(str(run), "--sign") == 1
+    assert "not finished" in capsys.readouterr().err
+    (run / "adapter").rename(home / "bare")
+    assert pack(str(home / "bare"), "--sign") == 3
+    assert "qa_verify" in capsys.readouterr().err
+
+
+def test_usage(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pack("--sign") == 2
+    assert "no run here" in capsys.readouterr().err
+    run = finished_run(home / "runs" / "support")
+    assert pack(str(run)) == 2
+    assert "--sign" in capsys.readouterr().err
+    assert pack(str(run), "--sign", "--creator", "Ada <ada") == 2
+    assert "Name <email>" in capsys.readouterr().err
+
+
+def test_a_creator_is_a_name_with_or_without_an_address() -> None:
+    both = parse_creator(" Ada Example <ada@example.org> ")
+    assert both is not None
+    assert (both.name, both.email) == ("Ada Example", "ada@example.org")
+    alone = parse_creator("Ada")
+    assert alone is not None
+    assert (alone.name, alone.email) == ("Ada", "")
+    for text in ("", "<ada@example.org>", "Ada <a> <b>", "Ada <a b@c>"):
+        with pytest.raises(UsageError):
+            parse_creator(text)
+
+
+def test_a_key_is_not_signed_with_under_another_address(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_run(home / "runs" / "support")
+    assert pack("--sign", "--creator", CREATOR) == 0
+    assert pack("--sign", "--creator", "Ada Example <eve@example.org>") == 1
+    assert "ada@example.org" in capsys.readouterr().err
+
+
+def test_privacy_is_charged_once_per_adapter(home: Path) -> None:
+    run = finished_run(home / "runs" / "support", private=True)
+    records = [example.digest for example in dataset().train]
+    register = PrivacyRegister(home / "home")
+    for _ in range(2):
+        assert pack("--sign", "--creator", CREATOR) == 0
+    assert register.spent_by(records).epsilon == 5.0
+    assert manifest(run / "support.tgsp")["privacy"]["epsilon"] == 5.0
+
+
+def test_what_other_releases_spent_since_counts(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support", private=True)
+    records = [example.digest for example in dataset().train]
+    PrivacyRegister(home / "home").release("other", 6.0, 1e-5, records, adapter="another")
+    assert pack("--sign", "--creator", CREATOR) == 3
+    assert "dp_budget" in capsys.readouterr().err
+    assert not list(run.glob("*.tgsp"))
+
+
+def skill(home: Path, body: str) -> str:
+    text = f"---\nname: support\ndescription: Answers tenants.\n---\n\n# Support\n\n{body}\n"
+    (home / "SKILL.md").write_text(text, encoding="utf-8")
+    return str(home / "SKILL.md")
+
+
+def test_a_skill_document_of_ones_own_is_what_the_package_says(home: Path) -> None:
+    run = finished_run(home / "runs" / "support")
+    body = "Use it for tenants' questions. Thank you for your message. Mail ada@example.org."
+    assert pack("--sign", "--creator", CREATOR, "--skill-doc", skill(home, body)) == 0
+    assert manifest(run / "support.tgsp")["skill_doc"].endswith(f"# Support\n\n{body}\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "line"),
+    [
+        ("For example:\n\n> " + ANSWER, "row 40", 10),
+        (
+            "It says: tenant in Flat Nine, that the\nboiler man comes on thursday - before",
+            "row 40",
+            8,
+        ),
+        ("Ask it: " + QUESTION.lower(), "row 40", 8),
+        ("Ask jo.petrov@example.net.", "1 records", 8),
+    ],
+)
+def test_a_skill_document_that_quotes_the_data_is_refused(
+    home: Path, body: str, place: str, line: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(home / "runs" / "support")
+    assert pack("--sign", "--creator", CREATOR, "--skill-doc", skill(home, body)) == 1
+    said = capsys.readouterr().err
+    assert f"SKILL.md, line {line}: " in said
+    assert place in said
+    # The refusal itself may end in a log: it does not repeat the record.
+    assert "boiler" not in said
+    assert not list(run.glob("*.tgsp"))
+
+
+def test_a_skill_document_without_front_matter_is_refused(home: Path) -> None:
+    finished_run(home / "runs" / "support")
+    (home / "SKILL.md").write_text("# Support\n", encoding="utf-8")
+    assert pack("--sign", "--creator", CREATOR, "--skill-doc", "SKILL.md") == 1
+    assert pack("--sign", "--creator", CREATOR, "--skill-doc", "none.md") == 1
+
+
+def test_text_that_examples_share_may_be_quoted() -> None:
+    examples = dataset().train
+    assert quotes("Thank you for your message.", examples) == []
+    assert len(quotes(ANSWER, examples)) == 1
+    with pytest.raises(DataError, match="other words"):
+        require_no_quotes("SKILL.md", ANSWER, examples)
