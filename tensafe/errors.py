@@ -47,3 +47,11 @@ class ScreeningError(TensafeError):
 
 class EvaluationError(TensafeError):
     """qa_verify could not be run to its end; the gate counts it as not passed."""
+
+
+class ExportRefusedError(TensafeError):
+    """A format can't express the adapter: the message names the tensor or setting, and why."""
+
+
+class ParityError(TensafeError):
+    """An exported file doesn't give what the package gives; nothing was left in the out folder."""

@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("train", "analyze", "verify", "keys")
+COMMANDS = ("train", "analyze", "verify", "keys", "export")
 
 
 def application() -> typer.Typer:

@@ -124,7 +124,7 @@ def read_adapter(folder: Path) -> AdapterFiles:
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"adapter folder {folder} can't be read: {error}") from error
     config = _parse_config(raw, config_path)
-    return AdapterFiles(config, _pair_factors(tensors, config, weights_path), digest)
+    return AdapterFiles(config, pair_factors(tensors, config, str(weights_path)), digest)
 
 
 def _parse_config(raw: dict[str, Any], path: Path) -> AdapterConfig:
@@ -152,9 +152,13 @@ def _parse_config(raw: dict[str, Any], path: Path) -> AdapterConfig:
     return AdapterConfig(base, rank, alpha, targets, bool(raw.get("fan_in_fan_out", False)))
 
 
-def _pair_factors(
-    tensors: Mapping[str, Tensor], config: AdapterConfig, path: Path
+def pair_factors(
+    tensors: Mapping[str, Tensor], config: AdapterConfig, path: str
 ) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per module A (rank, in) and B (out, rank) fp32 of an adapter's tensors; `path` is for errors.
+
+    Raises CheckpointError, naming the tensor or module, for anything but finite LoRA pairs.
+    """
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     for key in sorted(tensors):
         if not key.startswith(PREFIX) or not key.endswith(".lora_A.weight"):
@@ -167,8 +171,11 @@ def _pair_factors(
                 f"{path}: factors of {module} are missing or not of rank {config.rank}"
             )
         factors[module] = (a, b.to(torch.float32))
-    if len(factors) * 2 != len(tensors):
-        raise CheckpointError(f"{path}: holds tensors that are not LoRA pairs")
-    if not all(bool(torch.isfinite(t).all()) for pair in factors.values() for t in pair):
-        raise CheckpointError(f"{path}: holds values that are not finite")
+    paired = {f"{PREFIX}{module}.lora_{factor}.weight" for module in factors for factor in "AB"}
+    unpaired = sorted(set(tensors) - paired)
+    if unpaired:
+        raise CheckpointError(f"{path}: tensor {unpaired[0][:200]!r} is not part of a LoRA pair")
+    for module, pair in factors.items():
+        if not all(bool(torch.isfinite(factor).all()) for factor in pair):
+            raise CheckpointError(f"{path}: factors of {module} hold values that are not finite")
     return factors
