@@ -42,7 +42,7 @@ def atomic_path(path: Path, *, mode: int = 0o666) -> Generator[Path]:
         raise
     finally:
         os.close(descriptor)
-    _fsync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -122,7 +122,8 @@ def _require_ours(path: Path, status: os.stat_result, *, forbidden: int, fix: st
         )
 
 
-def _fsync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

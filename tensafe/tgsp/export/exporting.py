@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Literal
 
 from tensafe.errors import DataError, UsageError
-from tensafe.files import write_json
+from tensafe.files import sync_folder, write_json
 from tensafe.tgsp.export.gguf_files import Remarks, check_gguf, write_gguf
 from tensafe.tgsp.export.parity import Parity, ParityCheck
 from tensafe.tgsp.export.peft_files import (
+    NO_PEFT,
     check_pytorch,
     check_safetensors,
+    has_peft,
     write_pytorch,
     write_safetensors,
 )
@@ -114,7 +116,7 @@ def _write(source: ExportSource, format: Format, folder: Path) -> Remarks:
     if format == "gguf":
         return write_gguf(source, folder, name)
     (write_safetensors if format == "safetensors" else write_pytorch)(source, folder, name)
-    return Remarks({})
+    return Remarks({}, () if has_peft() else (NO_PEFT,))
 
 
 def _check(source: ExportSource, format: Format, folder: Path) -> list[ParityCheck]:
@@ -137,6 +139,7 @@ def _staged(out: Path) -> Generator[Path]:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         os.replace(folder, out)
+        sync_folder(out.parent)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(f"{out}: can't write the export: {error.strerror or error}") from error

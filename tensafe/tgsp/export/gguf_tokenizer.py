@@ -42,8 +42,8 @@ class SplitRule:
 RULES = {
     "gpt-2": SplitRule((_WORDS,)),
     "smollm": SplitRule((r"\p{N}", _WORDS)),
-    "llama-bpe": SplitRule((_CASELESS + r"\p{N}{1,3}" + _REST,), ignores_merges=True),
     "qwen2": SplitRule((_CASELESS + r"\p{N}" + _REST,)),
+    "llama-bpe": SplitRule((_CASELESS + r"\p{N}{1,3}" + _REST,), ignores_merges=True),
 }
 _PIECES = (
     "the ", "Routing", " parcel", "'s", "'LL", "don't", " 7", "12345", "3.14", "\n", "\n\n", " ",

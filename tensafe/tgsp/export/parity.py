@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from tensafe.errors import ParityError
 
@@ -107,4 +107,4 @@ def token_lists(source: ExportSource) -> list[list[int]]:
     # The tokenizer may know few of the prompts' words; a stride prime to most sizes does not care.
     spread = [(7919 * place + 13) % info.vocab_size for place in range(_SPREAD_TOKENS)]
     limit = info.max_context
-    return [cast("list[int]", tokens)[:limit] for tokens in (*texts, spread) if tokens]
+    return [tokens[:limit] for tokens in (*texts, spread) if tokens]

@@ -26,6 +26,12 @@ BIN_FILE = "adapter_model.bin"
 CONFIG_FILE = "adapter_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 GENERATION_FILE = "generation_config.json"
+NO_PEFT = "PEFT is not installed here, so the folder was not loaded in it"
+
+
+def has_peft() -> bool:
+    """Whether PEFT can be imported, found out without importing it."""
+    return importlib.util.find_spec("peft") is not None
 
 
 def write_safetensors(source: ExportSource, folder: Path, name: str) -> None:
@@ -83,7 +89,7 @@ def check_pytorch(source: ExportSource, folder: Path, parity: Parity) -> list[Pa
 
 def check_peft(source: ExportSource, folder: Path, parity: Parity, label: str) -> list[ParityCheck]:
     """Let PEFT load the folder onto the base; no check where PEFT isn't installed."""
-    if importlib.util.find_spec("peft") is None:
+    if not has_peft():
         return []
     import torch
     from peft import PeftModel
