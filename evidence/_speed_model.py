@@ -60,7 +60,7 @@ def _lengths(rng: Any, count: int) -> list[int]:
     import numpy as np
 
     drawn = rng.normal(0.0, 0.75, count)
-    low, high = np.log(SHORTEST), np.log(LONGEST)
+    lengths, low, high = np.empty(0, dtype=int), np.log(SHORTEST), np.log(LONGEST)
     for _ in range(60):
         middle = (low + high) / 2
         lengths = np.exp(middle + drawn).clip(SHORTEST, LONGEST).round().astype(int)

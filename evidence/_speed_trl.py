@@ -16,7 +16,8 @@ import torch
 import transformers
 from datasets import Dataset
 from peft import LoraConfig
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from evidence import _speed_model as setting
 from evidence._speed_meter import Meter
