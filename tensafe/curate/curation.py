@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tensafe.curate.duplicates import Kept, Removal, remove_duplicates
 from tensafe.curate.near import Clusters, join_near
 from tensafe.curate.similarity_text import comparison_texts, exchange_texts
 from tensafe.curate.split import split_clusters
+from tensafe.curate.teacher import Teacher
 from tensafe.curate.text import clean
 from tensafe.data.encoding import repair_mojibake
 from tensafe.data.extraction import extract
@@ -32,19 +33,32 @@ class _Reading:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     repaired: int = 0
     files: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
-def curate_dataset(path: Path | str, config: CurationConfig | None = None) -> Dataset:
+def curate_dataset(
+    path: Path | str,
+    config: CurationConfig | None = None,
+    *,
+    teacher: Teacher | None = None,
+    on_passage: Callable[[int, int], None] | None = None,
+) -> Dataset:
     """The curated, split data set of a file or a folder.
+
+    With a `teacher`, pairs that it writes from the passages of prose are added;
+    `on_passage(done, total)` follows each passage.
 
     Raises:
         DataError: the path does not exist.
         UsageError: a named column occurs in no file.
         NothingToTrainError: not one example could be read; the message lists why.
+        TeacherError: the teacher can't be reached or refuses.
     """
     settings = config or CurationConfig()
     walk = find_files(path)
-    reading = _read(walk, settings)
+    reading = _read(walk, settings, for_teacher=teacher is not None)
+    if teacher is not None:
+        _teach(reading, settings, teacher, on_passage)
     _check_named_columns(reading, settings)
     if not reading.examples:
         raise NothingToTrainError(_nothing(path, reading))
@@ -61,10 +75,34 @@ def curate_dataset(path: Path | str, config: CurationConfig | None = None) -> Da
     return Dataset(train, test, replace(report, kept_by_source=dict(sorted(kept.items()))))
 
 
-def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
+def _teach(
+    reading: _Reading,
+    settings: CurationConfig,
+    teacher: Teacher,
+    on_passage: Callable[[int, int], None] | None,
+) -> None:
+    """Adds what the teacher writes; where prose isn't wanted, it was read for the teacher only."""
+    passages = [example for example in reading.examples if example.kind == "text"]
+    written = teacher.write_pairs(passages, on_passage)
+    if not settings.include_prose:
+        reading.examples = [example for example in reading.examples if example.kind != "text"]
+        reading.dropped["prose, left out on request"] += len(passages)
+    for example in written.examples:
+        _take(reading, example, settings)
+    reading.dropped.update(written.dropped)
+    reading.notes.append(
+        f"{len(written.examples)} pairs were written by {written.model} from {len(passages)} "
+        f"passages; {written.dropped.total()} of its pairs or replies were dropped"
+    )
+
+
+def _read(walk: FileWalk, settings: CurationConfig, *, for_teacher: bool = False) -> _Reading:
     reading = _Reading(unreadable=list(walk.left_out))
+    options = settings.read_options
+    if for_teacher:
+        options = replace(options, include_prose=True)
     for file in walk.files:
-        extraction = extract(file, settings.read_options)
+        extraction = extract(file, options)
         before = len(reading.examples)
         for item in extraction.items:
             if isinstance(item, Unreadable):
@@ -148,6 +186,7 @@ def _report(
         )
     if reading.repaired:
         notes.append(f"{reading.repaired} texts had wrong decoding undone")
+    notes += reading.notes
     return CurationReport(
         files_read=reading.files,
         bytes_read=sum(file.size_bytes for file in walk.files),

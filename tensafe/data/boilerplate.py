@@ -152,6 +152,7 @@ def repeated_lines(pages: Sequence[str]) -> frozenset[str]:
         form
         for form, count in counts.items()
         if count >= needed
+        and not re.match(r"\(?#[.)]", form)
         and (re.search(r"[^\W\d_]{3}", form) or _PAGE.match(form.replace("#", "1")))
     )
 

@@ -17,6 +17,7 @@ from tensafe.data.layouts import (
     chat_layout,
     example_from_chat,
     example_from_columns,
+    example_from_preference,
     is_preference,
 )
 from tensafe.data.passages import PassageCutter, pair_example, split_pairs
@@ -168,11 +169,11 @@ def _mapping_words(
     elif prose_column:
         words.append(f"prose = {prose_column!r}")
     elif mapping == "preference":
-        has_preference = True
+        words.append("preference pairs: recognised, not learned from, as no column asks anything")
     elif mapping:
         words.append(mapping)
     if has_preference:
-        words.append("preference pairs: recognised, not learned from")
+        words.append("preference pairs: the preferred answer is learned, the rejected one is not")
     return "; ".join(words)
 
 
@@ -197,7 +198,9 @@ def _row_examples(
             continue
         extraction.records += 1
         extraction.chars += sum(len(cell_text(cell)) for cell in item.fields.values())
-        if is_preference(item.fields) or plan.mapping == "preference":
+        if is_preference(item.fields):
+            yield example_from_preference(item, extraction.name)
+        elif plan.mapping == "preference":
             yield Skipped(PREFERENCE, item.place)
         elif chat_layout(item.fields) is not None:
             yield example_from_chat(item, extraction.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tensafe.curate.teacher import TeacherConfig
 from tinker_engine.recipes.sft_config import DEFAULT_TARGETS, PrivacyConfig, SftConfig
 
 
@@ -25,6 +26,11 @@ class TrainConfig(BaseModel):
     question_columns: tuple[str, ...] = ()
     answer_column: str | None = None
     prose: bool = Field(default=True, description="also learn passages that hold no question")
+
+    teacher: str | None = Field(
+        default=None, description="OpenAI-compatible API that writes pairs from prose"
+    )
+    teacher_model: str | None = Field(default=None, description="default: the first it lists")
 
     rank: int = Field(default=30, ge=1, le=1024)
     alpha: float = Field(default=64.0, gt=0)
@@ -59,6 +65,11 @@ class TrainConfig(BaseModel):
         if not math.isfinite(value):
             raise ValueError("must be a finite number")
         return value
+
+    @field_validator("teacher")
+    @classmethod
+    def _teacher_url(cls, value: str | None) -> str | None:
+        return None if value is None else TeacherConfig(url=value).url
 
     @property
     def adapter_name(self) -> str:

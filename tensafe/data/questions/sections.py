@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from tensafe.data.items import LeftOut, Paragraph
 from tensafe.data.questions.pair import Pair
 
-_MIN_BODY_CHARS = 40
+_MIN_BODY_CHARS = 12
 _NO_TOPIC = re.compile(
     r"^(?:[\d.]+\s*)?(?:introduction|overview|summary|conclusions?|notes?|references?|contents"
     r"|table of contents|index|appendix.*|about|general|misc\w*|other|more|further reading|links?"
