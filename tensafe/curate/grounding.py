@@ -18,7 +18,7 @@ OFF_TOPIC = "question that shares no word with its passage"
 NO_QUESTION = "pair without a question or an answer"
 _MAX_CHARS = 2000
 _WORD = re.compile(r"[^\W_]+(?:[-’'.,][^\W_]+)*")
-_ENDING = re.compile(r"(?:'s|’s|ings?|edly|ed|ers?|ies|es|s|ly|y|e)$")
+_ENDING = re.compile(r"(?:'s|’s|ings?|edly|ed|ers?|es|s|ly|e)$")
 _POINTS = re.compile(
     r"\b(?:passage|text|paragraph|excerpt|author|article)\b|\b(?:above|below)\b", re.IGNORECASE
 )
@@ -84,5 +84,5 @@ def content_words(text: str) -> Sequence[str]:
 def _stem(word: str) -> str:
     if any(char.isdigit() for char in word):
         return word
-    stem = _ENDING.sub("", word)
-    return stem if len(stem) >= 3 else word
+    stem = _ENDING.sub("", re.sub(r"ie[sd]$", "y", word))
+    return stem if len(stem) >= 2 else word

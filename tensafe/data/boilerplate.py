@@ -74,7 +74,7 @@ def without_boilerplate(
         if isinstance(part, LeftOut):
             yield part
             continue
-        if part.level:
+        if part.level and not re.search(r"[“”\".]", part.text):
             in_references = bool(_REFERENCES.match(part.text.strip()))
         reason = reason_to_leave(part.text)
         if reason is None and in_references and _is_reference(part):

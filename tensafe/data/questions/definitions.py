@@ -123,7 +123,8 @@ def _question(sentence: str, paragraph: str) -> str | None:
         return question_for(_without_article(_uncapitalised(refers["subject"], paragraph)))
     found = _IS_A.match(sentence) or _ARE_THOSE.match(sentence)
     if found and _is_term(found["subject"]) and not _says_little(found["rest"]):
-        return f"What {found['verb']} {_uncapitalised(found['subject'], paragraph)}?"
+        subject = _uncapitalised(found["subject"], paragraph, is_plural=found["verb"] == "are")
+        return f"What {found['verb']} {subject}?"
     return None
 
 
@@ -155,13 +156,13 @@ def _without_article(subject: str) -> str:
     return re.sub(r"^(?:[Aa]n?|[Tt]he)\s", "", subject)
 
 
-def _uncapitalised(subject: str, paragraph: str) -> str:
-    """The subject as it stands inside a sentence: a name keeps its capital."""
+def _uncapitalised(subject: str, paragraph: str, *, is_plural: bool = False) -> str:
+    """The subject as it stands inside a sentence: a name keeps its capital, and is no plural."""
     first, _, rest = subject.partition(" ")
     if first in ("A", "An", "The"):
         return f"{first.lower()} {rest}"
     lower = first[0].lower() + first[1:]
-    goes_on_small = bool(rest) and rest[0].islower()
+    goes_on_small = rest[0].islower() if rest else is_plural
     is_small = goes_on_small or re.search(rf"(?<![.!?] )\b{re.escape(lower)}\b", paragraph)
     is_name = first.isupper() or not is_small
     return subject if is_name else f"{lower} {rest}".strip()

@@ -56,7 +56,7 @@ def is_solution_heading(text: str) -> bool:
 def is_flattened_table(text: str) -> bool:
     """Whether a paragraph is a table whose cells were written one below the other."""
     lines = [line for line in text.split("\n") if line.strip()]
-    short = sum(len(line.split()) <= 5 for line in lines)
+    short = sum(len(re.findall(r"\w+", line)) <= 5 for line in lines)
     if len(lines) == 1:
         return bool(re.fullmatch(r"[\W\d]+", text.strip()))
     listed = sum(bool(_LETTERED.match(line) or _NUMBERED.match(line)) for line in lines)
@@ -136,7 +136,7 @@ class ExerciseReader:
     def _finish(self, exercise: _Exercise) -> Iterator[Pair | Paragraph | LeftOut]:
         question, answer = "\n".join(exercise.question), "\n\n".join(exercise.answer)
         numbered = _NUMBERED.match(question)
-        if numbered and not _SECOND.search(question):
+        if numbered and not _SECOND.search(question, 1):
             question = numbered["text"]
         if not answer and numbered:
             self._waiting[numbered["number"]] = Pair(question, "", exercise.place)
@@ -147,7 +147,7 @@ class ExerciseReader:
         elif len(question) > _MAX_QUESTION_CHARS or len(answer) > _MAX_ANSWER_CHARS:
             yield from exercise.paragraphs
         else:
-            if numbered and not _SECOND.search(answer):
+            if numbered and not _SECOND.search(answer, 1):
                 answer = _NUMBERED.sub(r"\g<text>", answer, count=1)
             yield Pair(question, answer, exercise.place)
 

@@ -164,7 +164,9 @@ class GlossaryReader:
 
 def _is_defined(entries: Sequence[Entry]) -> bool:
     """Whether what looks like a heading is an entry: in plain text both end without a full stop."""
-    return all(_DEFINES.match(one.definition) or one.term[0].islower() for one in entries)
+    words = [word for one in entries for word in one.definition.split() if len(word) > 3]
+    capitals = sum(word[0].isupper() for word in words)
+    return capitals < 0.5 * len(words) or all(one.term[0].islower() for one in entries)
 
 
 def _reads_like_glossary(entries: Sequence[Entry]) -> bool:
