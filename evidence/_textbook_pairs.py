@@ -4,6 +4,7 @@ A sample of 200 pairs from the economics textbook was read and judged one by one
 are in `textbook_judgements.json`, each bound to its pair by the pair's digest (SHA-256 of its
 messages), so that no text of the book is kept here. The sample is the 200 pairs with the smallest
 salted hash: it can't be chosen, and a changed extraction only replaces the pairs that it changed.
+The first sample was used to improve the extraction, so the one judged here is a second one.
 A pair of the sample without a judgement fails the claim. `--show` prints the sample for judging.
 """
 
@@ -24,7 +25,7 @@ from tensafe.curate.similarity_text import comparison_texts
 from tensafe.data import Dataset, Example
 
 JUDGEMENTS = Path(__file__).resolve().parent / "textbook_judgements.json"
-SALT, SAMPLE = "textbook-2026", 200
+SALT, SAMPLE = "textbook, second sample", 200
 MINIMUM_PAIRS, MINIMUM_SENSIBLE = 800, 0.90
 # Pairs that a reading must give at least; the counts of tables are those of their own rows.
 OTHERS = {

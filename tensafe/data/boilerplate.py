@@ -20,6 +20,7 @@ LICENCE = "licence or copyright line"
 REFERENCES = "list of references"
 LINK = "link target"
 CAPTION = "caption of a picture that isn't there"
+GOALS = "learning goals"
 CELLS = "cells of a table without its shape"
 NOISE = "garbled text"
 
@@ -46,6 +47,12 @@ _LINK = re.compile(r"^(?:\[[^\]\n]{1,40}\]:\s*\S+(?:\s+\"[^\"]*\")?\s*)+$|^https
 _CAPTION = re.compile(
     r"\((?:photo|image|picture)?\s?credits?:?\s[^()]*(?:\([^()]*\)[^()]*)*\)\s*$", re.I
 )
+_GOALS = re.compile(
+    r"^(?:by the end of|after (?:reading|completing|studying)) this (?:section|chapter|unit"
+    r"|module|lesson|course)\b.*\byou (?:will|should|can)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_LISTED = re.compile(r"^\s*[*•\-–]\s")
 _MAX_CAPTION_CHARS = 240
 _CITES = re.compile(r"https?://|\b(?:19|20)\d\d\b|\baccessed\b|\bpp?\.\s*\d", re.IGNORECASE)
 _GARBLED_TOKENS = 120
@@ -69,7 +76,7 @@ def without_boilerplate(
     numbers is a running head.
     """
     heads = running_heads([part.text for part in sample if "\n" not in part.text])
-    in_references = False
+    in_references = in_goals = False
     for part in parts:
         if isinstance(part, LeftOut):
             yield part
@@ -77,6 +84,8 @@ def without_boilerplate(
         if part.level and not re.search(r"[“”\".]", part.text):
             in_references = bool(_REFERENCES.match(part.text.strip()))
         reason = reason_to_leave(part.text)
+        in_goals = reason == GOALS or (in_goals and bool(_LISTED.match(part.text)))
+        reason = GOALS if in_goals else reason
         if reason is None and in_references and _is_reference(part):
             reason = REFERENCES
         if reason is None and _without_digits(part.text) in heads:
@@ -97,6 +106,8 @@ def reason_to_leave(text: str) -> str | None:
         return LINK
     if len(lines) == 1 and len(text) <= _MAX_CAPTION_CHARS and _CAPTION.search(text):
         return CAPTION
+    if _GOALS.match(text) and all(_LISTED.match(line) for line in lines[1:]):
+        return GOALS
     entries = sum(bool(_CONTENTS_LINE.search(line)) for line in lines)
     dotted = sum(bool(re.search(r"(?:\.\s?){4,}\s*\S{1,5}\s*$", line)) for line in lines)
     if dotted >= 0.6 * len(lines) or (len(lines) >= 3 and entries >= 0.6 * len(lines)):

@@ -164,5 +164,5 @@ def _uncapitalised(subject: str, paragraph: str, *, is_plural: bool = False) -> 
     lower = first[0].lower() + first[1:]
     goes_on_small = rest[0].islower() if rest else is_plural
     is_small = goes_on_small or re.search(rf"(?<![.!?] )\b{re.escape(lower)}\b", paragraph)
-    is_name = first.isupper() or not is_small
+    is_name = first[1:2].isupper() or not is_small
     return subject if is_name else f"{lower} {rest}".strip()

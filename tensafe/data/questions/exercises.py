@@ -57,6 +57,8 @@ def is_flattened_table(text: str) -> bool:
     """Whether a paragraph is a table whose cells were written one below the other."""
     lines = [line for line in text.split("\n") if line.strip()]
     short = sum(len(re.findall(r"\w+", line)) <= 5 for line in lines)
+    if sum("|" in line for line in lines) > 0.5 * len(lines):
+        return True
     if len(lines) == 1:
         return bool(re.fullmatch(r"[\W\d]+", text.strip()))
     listed = sum(bool(_LETTERED.match(line) or _NUMBERED.match(line)) for line in lines)

@@ -155,7 +155,7 @@ class GlossaryReader:
                     yield LeftOut(UNRESOLVED, entry.place)
                     continue
                 definition = self._known[target]
-            if has_lost_reference(definition):
+            if has_lost_reference(definition) or re.match(r"(?:or|and|but)\s", definition):
                 yield LeftOut(UNFINISHED, entry.place)
                 continue
             passage = f"term {_key(entry.term)}"

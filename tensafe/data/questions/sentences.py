@@ -18,7 +18,7 @@ _ABBREVIATION = re.compile(
 # Where a converter dropped a cross-reference, a preposition stands before a punctuation mark.
 _LOST_REFERENCE = re.compile(
     r"\b(?:in|from|on|see|of|with|using|and|at|by|to)\s+[,.;:)?]"
-    r"|\(\s*\)|\(see\s*\)|\b(?:shown|seen|shows?|appears?|listed|given|illustrated)\s+in\s+and\b"
+    r"|\w\s+[.,;](?![.\d])(?!\s[.])|\(\s*\)|\(see\s*\)|\b(?:shown|seen|shows?|appears?|listed|given|illustrated)\s+in\s+and\b"
     r"|\b(?:in|see|from)\s+(?:and|shows?|illustrates?|presents?|lists?|below|above)\b"
     r"|\bthat is, \.|\bof and\b|\b[Aa]s\s(?:shows?|shown,|illustrates?|seen,|in,)"
     r"|\b[Rr]efers? to\s+(?:to|and|for)\b"
@@ -40,7 +40,7 @@ _ANAPHORA = re.compile(
     r"^(?:And|But|Or|So|Thus|Hence|Then|Therefore|However|Moreover|Furthermore|Also|Again|Instead|"
     r"Likewise|Similarly|Conversely|Otherwise|Still|Yet|For example|For instance|In contrast|"
     r"In addition|In turn|As a result|This|That|These|Those|It|Its|They|Their|Them|He|His|She|Her|"
-    r"Such|Both|Each|Neither|Another|Other|Others|Here|There|Once|Now|Some|Which|"
+    r"Such|Both|Each|Neither|Another|Other|Others|Here|There|Take|Consider|Recall|Once|Now|Some|Which|"
     r"The (?:first|second|third|latter|former|other|same|resulting|remaining))\b",
 )
 _IMPERATIVE = re.compile(
