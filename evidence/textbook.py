@@ -21,7 +21,7 @@ from tensafe.curate import CurationConfig, Teacher, TeacherConfig, curate_datase
 from tensafe.curate.grounding import why_not_grounded
 
 SHOWN = 10
-# About five minutes on one quiet core; long answers are cut for training, not for testing.
+# Two passes over short examples and 120 items keep it to minutes on one core.
 TRAINING = ("--epochs", "2", "--max-length", "256", "--max-test-items", "120")
 EXCERPT_CHARS = 24_000
 
