@@ -25,6 +25,10 @@ class NothingToTrainError(DataError):
     """After reading and curation no example with a trained token is left."""
 
 
+class TeacherError(TensafeError):
+    """The teacher can't be reached or refuses: the message names its URL and what to do."""
+
+
 class GateRefusedError(TensafeError):
     """A quality gate said no, so nothing was packaged."""
 

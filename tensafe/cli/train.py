@@ -19,6 +19,7 @@ Examples:
   tensafe train --data intents.csv --no-dp --epochs 6
 
   tensafe train --config tensafe.yaml --epsilon 4    (options win over the file)
+  tensafe train --data handbook.pdf --teacher http://127.0.0.1:8000/v1 --no-prose
 
   tensafe train --data ./my_corpus --out runs/a    (the same command again resumes a killed run)
 """
@@ -56,6 +57,16 @@ def train(
     ] = None,
     answer_column: Annotated[str | None, typer.Option(help="Column with the answer.")] = None,
     prose: Annotated[bool, typer.Option(help="Also learn passages without a question.")] = True,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of an OpenAI-compatible API (key: TENSAFE_TEACHER_KEY) that writes pairs "
+            "from prose. Passages are sent there."
+        ),
+    ] = None,
+    teacher_model: Annotated[
+        str | None, typer.Option(help="Model of the teacher [default: the first it lists].")
+    ] = None,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 30,
     alpha: Annotated[float, typer.Option(help="LoRA alpha.")] = 64.0,
     dropout: Annotated[float, typer.Option(help="LoRA dropout; only 0.0 is supported.")] = 0.0,
@@ -101,6 +112,8 @@ def train(
         "question_column": tuple(question_column or ()),
         "answer_column": answer_column,
         "prose": prose,
+        "teacher": teacher,
+        "teacher_model": teacher_model,
         "rank": rank,
         "alpha": alpha,
         "dropout": dropout,

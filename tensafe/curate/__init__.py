@@ -9,5 +9,14 @@ print(len(dataset.train), len(dataset.test), dataset.report.mappings)
 from tensafe.curate.config import CurationConfig
 from tensafe.curate.curation import curate_dataset
 from tensafe.curate.dataset_files import dataset_card, read_dataset, write_dataset
+from tensafe.curate.teacher import Teacher, TeacherConfig
 
-__all__ = ["CurationConfig", "curate_dataset", "dataset_card", "read_dataset", "write_dataset"]
+__all__ = [
+    "CurationConfig",
+    "Teacher",
+    "TeacherConfig",
+    "curate_dataset",
+    "dataset_card",
+    "read_dataset",
+    "write_dataset",
+]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tensafe.curate.duplicates import Removal, remove_duplicates
 from tensafe.curate.near import join_near
 from tensafe.curate.rows import Rows
 from tensafe.curate.split import split_rows
+from tensafe.curate.teacher import Teacher
 from tensafe.curate.text import clean
 from tensafe.data.encoding import repair_mojibake
 from tensafe.data.extraction import extract
@@ -37,19 +39,35 @@ class _Reading:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     repaired: int = 0
     files: int = 0
+    notes: list[str] = field(default_factory=list)
+    taken: int = 0
+    for_teacher: bool = False
+    passages: list[Example] = field(default_factory=list)
 
 
-def curate_dataset(path: Path | str, config: CurationConfig | None = None) -> Dataset:
+def curate_dataset(
+    path: Path | str,
+    config: CurationConfig | None = None,
+    *,
+    teacher: Teacher | None = None,
+    on_passage: Callable[[int, int], None] | None = None,
+) -> Dataset:
     """The curated, split data set of a file or a folder.
+
+    With a `teacher`, pairs that it writes from the passages of prose are added;
+    `on_passage(done, total)` follows each passage.
 
     Raises:
         DataError: the path does not exist.
         UsageError: a named column occurs in no file.
         NothingToTrainError: not one example could be read; the message lists why.
+        TeacherError: the teacher can't be reached or refuses.
     """
     settings = config or CurationConfig()
     walk = find_files(path)
-    reading = _read(walk, settings)
+    reading = _read(walk, settings, for_teacher=teacher is not None)
+    if teacher is not None:
+        _teach(reading, settings, teacher, on_passage)
     _check_named_columns(reading, settings)
     rows = reading.rows
     if not len(rows):
@@ -72,11 +90,34 @@ def _side(rows: Rows, numbers: Positions) -> tuple[Example, ...] | StoredExample
     return side_of(rows.examples, array("q", numbers.tobytes()), digests)
 
 
-def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
-    reading = _Reading(unreadable=list(walk.left_out))
+def _teach(
+    reading: _Reading,
+    settings: CurationConfig,
+    teacher: Teacher,
+    on_passage: Callable[[int, int], None] | None,
+) -> None:
+    """Adds what the teacher writes; where prose isn't wanted, it was read for the teacher only."""
+    written = teacher.write_pairs(reading.passages, on_passage)
+    if not settings.include_prose:
+        reading.dropped["prose, left out on request"] += len(reading.passages)
+    for example in written.examples:
+        _take(reading, example, settings)
+    reading.dropped.update(written.dropped)
+    reading.notes.append(
+        f"{len(written.examples)} pairs were written by {written.model} from "
+        f"{len(reading.passages)} passages; {written.dropped.total()} of its pairs or replies "
+        "were dropped"
+    )
+
+
+def _read(walk: FileWalk, settings: CurationConfig, *, for_teacher: bool = False) -> _Reading:
+    reading = _Reading(unreadable=list(walk.left_out), for_teacher=for_teacher)
+    options = settings.read_options
+    if for_teacher:
+        options = replace(options, include_prose=True)
     for file in walk.files:
-        extraction = extract(file, settings.read_options)
-        before = len(reading.rows)
+        extraction = extract(file, options)
+        before = reading.taken
         for item in extraction.items:
             if isinstance(item, Unreadable):
                 reading.unreadable.append(item)
@@ -88,7 +129,7 @@ def _read(walk: FileWalk, settings: CurationConfig) -> _Reading:
             reading.columns[file.name] = extraction.columns
         if extraction.mapping:
             reading.mappings[file.name] = extraction.mapping
-        reading.files += len(reading.rows) > before
+        reading.files += reading.taken > before
     return reading
 
 
@@ -106,9 +147,12 @@ def _take(reading: _Reading, example: Example, settings: CurationConfig) -> None
     elif any(turn["role"] == "user" and not turn["content"] for turn in cleaned):
         reading.dropped["no question after cleaning"] += 1
     else:
-        reading.rows.add(
-            Example(tuple(cleaned), example.source, example.place, example.group, example.kind)
-        )
+        taken = Example(tuple(cleaned), example.source, example.place, example.group, example.kind)
+        reading.taken += 1
+        if reading.for_teacher and taken.kind == "text":
+            reading.passages.append(taken)
+        if taken.kind != "text" or settings.include_prose:
+            reading.rows.add(taken)
 
 
 def _cluster(rows: Rows, removal: Removal, limit: float) -> tuple[Clusters, int]:
@@ -156,6 +200,7 @@ def _report(
         )
     if reading.repaired:
         notes.append(f"{reading.repaired} texts had wrong decoding undone")
+    notes += reading.notes
     return CurationReport(
         files_read=reading.files,
         bytes_read=sum(file.size_bytes for file in walk.files),

@@ -7,19 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tensafe.data.boilerplate import without_boilerplate
 from tensafe.data.columns import ColumnChoice, ColumnMapping, cell_text, infer_mapping
 from tensafe.data.files import SourceFile
-from tensafe.data.items import Item, OpenedSource, Paragraph, Row
+from tensafe.data.items import Item, LeftOut, OpenedSource, Paragraph, Row
 from tensafe.data.layouts import (
     PREFERENCE,
     Skipped,
     chat_layout,
     example_from_chat,
     example_from_columns,
+    example_from_preference,
     is_preference,
 )
-from tensafe.data.passages import Pair, cut_passages, split_pairs
-from tensafe.data.records import Example, Message, Unreadable
+from tensafe.data.passages import PassageCutter, pair_example, split_pairs
+from tensafe.data.questions import Pair, find_structured, pair_sections
+from tensafe.data.records import Example, Unreadable
 from tensafe.data.sources import open_source
 
 _SAMPLE_ROWS = 2000
@@ -61,7 +64,8 @@ def extract(file: SourceFile, options: ReadOptions) -> Extraction:
     stream = itertools.chain(head, opened.items)
     if any(isinstance(item, Paragraph) for item in head):
         extraction.mapping = _prose_words(opened, options)
-        found = _from_prose(extraction, stream, options)
+        sample = [item for item in head if isinstance(item, Paragraph)]
+        found = _from_prose(extraction, sample, stream, options)
     else:
         found = _from_rows(extraction, head, stream, options)
     extraction.items = _limited(file.name, found)
@@ -78,49 +82,50 @@ def _prose_words(opened: OpenedSource, options: ReadOptions) -> str:
 
 
 def _from_prose(
-    extraction: Extraction, stream: Iterator[Item], options: ReadOptions
+    extraction: Extraction,
+    sample: Sequence[Paragraph],
+    stream: Iterator[Item],
+    options: ReadOptions,
 ) -> Iterator[Example | Unreadable | Skipped]:
     problems: list[Unreadable] = []
 
-    def paragraphs() -> Iterator[Paragraph]:
+    def paragraphs() -> Iterator[Paragraph | LeftOut]:
         for item in stream:
             if isinstance(item, Paragraph):
                 extraction.records += 1
                 extraction.chars += len(item.text)
                 yield item
+            elif isinstance(item, LeftOut):
+                yield item
             elif isinstance(item, Unreadable):
                 problems.append(item)
 
-    pairs: list[Pair] = []
-
-    def prose() -> Iterator[Paragraph]:
-        for part in split_pairs(paragraphs()):
-            if isinstance(part, Pair):
-                pairs.append(part)
-            else:
-                yield part
-
-    skipped = 0
-    for example in cut_passages(prose(), extraction.name, options.passage_chars):
-        yield from _pair_examples(extraction.name, pairs)
-        pairs.clear()
-        if options.include_prose:
-            yield example
+    parts = split_pairs(find_structured(without_boilerplate(paragraphs(), sample)))
+    if extraction.format == "Markdown":
+        parts = pair_sections(parts, options.passage_chars)
+    cutter = PassageCutter(extraction.name, options.passage_chars)
+    for part in parts:
+        if isinstance(part, LeftOut):
+            yield Skipped(part.reason, part.place)
+        elif isinstance(part, Pair):
+            yield pair_example(part, extraction.name)
         else:
-            skipped += 1
-    yield from _pair_examples(extraction.name, pairs)
-    for _ in range(skipped):
-        yield Skipped("prose, left out on request", "")
+            yield from _wanted(cutter.take(part), options)
+    yield from _wanted(cutter.release(), options)
     yield from problems
 
 
-def _pair_examples(source: str, pairs: list[Pair]) -> Iterator[Example]:
-    for pair in pairs:
-        turns: tuple[Message, ...] = (
-            {"role": "user", "content": pair.question},
-            {"role": "assistant", "content": pair.answer},
-        )
-        yield Example(turns, source, pair.place, f"{source}#{pair.place} {pair.question[:40]}")
+def _wanted(
+    found: Iterator[Example | LeftOut], options: ReadOptions
+) -> Iterator[Example | Skipped]:
+    """Passages with their definitions; without the passages where prose isn't wanted."""
+    for item in found:
+        if isinstance(item, LeftOut):
+            yield Skipped(item.reason, item.place)
+        elif item.kind == "text" and not options.include_prose:
+            yield Skipped("prose, left out on request", item.place)
+        else:
+            yield item
 
 
 def _from_rows(
@@ -164,11 +169,11 @@ def _mapping_words(
     elif prose_column:
         words.append(f"prose = {prose_column!r}")
     elif mapping == "preference":
-        has_preference = True
+        words.append("preference pairs: recognised, not learned from, as no column asks anything")
     elif mapping:
         words.append(mapping)
     if has_preference:
-        words.append("preference pairs: recognised, not learned from")
+        words.append("preference pairs: the preferred answer is learned, the rejected one is not")
     return "; ".join(words)
 
 
@@ -193,7 +198,9 @@ def _row_examples(
             continue
         extraction.records += 1
         extraction.chars += sum(len(cell_text(cell)) for cell in item.fields.values())
-        if is_preference(item.fields) or plan.mapping == "preference":
+        if is_preference(item.fields):
+            yield example_from_preference(item, extraction.name)
+        elif plan.mapping == "preference":
             yield Skipped(PREFERENCE, item.place)
         elif chat_layout(item.fields) is not None:
             yield example_from_chat(item, extraction.name)
@@ -214,13 +221,12 @@ def _row_examples(
 
 
 def _prose_row(row: Row, source: str, plan: _RowPlan) -> Iterator[Example | Skipped]:
-    if not plan.options.include_prose:
-        yield Skipped("prose, left out on request", row.place)
-        return
     text = cell_text(row.fields.get(plan.prose_column or ""))
+    cutter = PassageCutter(source, plan.options.passage_chars)
     blocks = (Paragraph(block, row.place) for block in text.split("\n\n") if block.strip())
-    for example in cut_passages(blocks, source, plan.options.passage_chars):
-        yield replace(example, group=f"{source}#{row.place}")
+    found = itertools.chain.from_iterable(map(cutter.take, blocks))
+    for item in _wanted(itertools.chain(found, cutter.release()), plan.options):
+        yield item if isinstance(item, Skipped) else replace(item, group=f"{source}#{row.place}")
 
 
 def _limited(

@@ -35,7 +35,15 @@ class Paragraph:
     section: str = ""
 
 
-Item = Row | Paragraph | Unreadable
+@dataclass(frozen=True)
+class LeftOut:
+    """A part of a text that is nothing to learn from, and why, in the words of the report."""
+
+    reason: str
+    place: str
+
+
+Item = Row | Paragraph | LeftOut | Unreadable
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 Chats: the last assistant turn is learned, with all earlier turns as its prompt; a greeting that
 the assistant says before anybody asked is left out, and so is what follows the last answer.
-Preference rows (`chosen`, `rejected`) are recognised and counted, not learned from.
+Preference rows (`chosen`, `rejected`): the preferred answer is learned where the row says what was
+asked; the rejected one never is. Texts that are only compared with each other are counted.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -28,7 +30,9 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "support": "assistant",
 }  # fmt: skip
 _NO_INPUT = {"", "none", "n/a", "na", "<noinput>", "no input", "null"}
-PREFERENCE = "preference pair, not learned from"
+_PROMPT_KEYS = ("prompt", "question", "instruction", "input", "query")
+_TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+PREFERENCE = "preference pair without a question, not learned from"
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,41 @@ def chat_layout(fields: Mapping[str, object]) -> str | None:
 def is_preference(fields: Mapping[str, object]) -> bool:
     """Whether a row holds a preferred and a rejected answer."""
     return {"chosen", "rejected"} <= {plain_name(name) for name in fields}
+
+
+def example_from_preference(row: Row, source: str) -> Example | Skipped:
+    """An example whose learned turn is the preferred answer of a preference row."""
+    fields = {plain_name(name): value for name, value in row.fields.items()}
+    chosen = fields.get("chosen")
+    turns = _messages(chosen) or _transcript(cell_text(chosen))
+    if not any(_ROLES.get(_role(turn)) == "user" for turn in turns):
+        asked = next((fields[key] for key in _PROMPT_KEYS if fields.get(key)), None)
+        before = _messages(asked) or _transcript(cell_text(asked))
+        if not before and not cell_text(asked):
+            return Skipped(PREFERENCE, row.place)
+        before = before or [{"role": "user", "content": cell_text(asked)}]
+        turns = [*before, *(turns or [{"role": "assistant", "content": cell_text(chosen)}])]
+    chat = {"system": fields.get("system"), "messages": turns}
+    return example_from_chat(Row(chat, row.place, row.passage), source)
+
+
+def _messages(value: object) -> list[Mapping[str, object]]:
+    return list(_turns({"messages": value}) or ())
+
+
+def _transcript(text: str) -> list[Mapping[str, object]]:
+    """The turns of a text that says `Human:` and `Assistant:` before each."""
+    parts = _TRANSCRIPT.split(text)
+    if len(parts) < 3 or parts[0].strip():
+        return []
+    return [
+        {"role": role, "content": content.strip()}
+        for role, content in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+
+
+def _role(turn: Mapping[str, object]) -> str:
+    return cell_text(next((turn[key] for key in _ROLE_KEYS if key in turn), None)).lower()
 
 
 def example_from_chat(row: Row, source: str) -> Example | Skipped:

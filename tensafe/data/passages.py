@@ -1,33 +1,49 @@
 """Finds questions with their answers in running text, and cuts the rest into passages.
 
-Recognised: `Q: ... A: ...`, `**Question?**` followed by text, headings that end in a question
-mark followed by text, and questions that stand alone as a paragraph. What becomes part of a pair
-is not used again as prose, so that no text stands on both sides of a split.
+Recognised: `Q: ... A: ...`, `Problem 1: ... Solution: ...`, `**Question?**` followed by text,
+headings that end in a question mark followed by text, and questions that stand alone as a
+paragraph. What becomes part of a pair is not used again as prose, so that no text stands on both
+sides of a split; a definition quoted from a passage stays with that passage.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tensafe.data.items import Paragraph
+from tensafe.data.items import LeftOut, Paragraph
 from tensafe.data.plain_text import is_title
+from tensafe.data.questions import Pair, find_definitions
+from tensafe.data.questions.exercises import is_flattened_table
+from tensafe.data.questions.sentences import has_lost_reference, is_request, split_sentences
 from tensafe.data.records import Example, Message
 
 _PREFIX = r"^\s*(?:[-*+>•]\s+|\d{1,3}[.)]\s+|#{1,6}\s+)?"
 _QUESTION = re.compile(
     _PREFIX
-    + r"(?:\*\*|__)?\s*(?:Q|Question|QUESTION|Frage)\s*\d{0,3}\s*[:.)]\s*(?:\*\*|__)?\s*(\S.*)$"
+    + r"(?:\*\*|__)?\s*(?:Q|Question|QUESTION|Frage|Problem|Exercise)\s*\d{0,3}"
+    + r"\s*[:.)]\s*(?:\*\*|__)?\s*(\S.*)$"
 )
 _ANSWER = re.compile(
-    _PREFIX + r"(?:\*\*|__)?\s*(?:A|Answer|ANSWER|Antwort)\s*\d{0,3}\s*[:.)]\s*(?:\*\*|__)?\s*(.*)$"
+    _PREFIX
+    + r"(?:\*\*|__)?\s*(?:A|Answer|ANSWER|Antwort|Solution)\s*\d{0,3}"
+    + r"\s*[:.)]\s*(?:\*\*|__)?\s*(.*)$"
 )
 _BOLD = re.compile(_PREFIX + r"(?:\*\*|__)\s*([^*_]\S?.*?\?)\s*(?:\*\*|__)\s*(.*)$")
-_SENTENCE = re.compile(r"(?<=[.!?。！？])[\"”’)]?\s+")
+_SENTENCE = re.compile(r"(?:(?<=[.!?。！？])|(?<=[.!?。！？][\"”’)]))\s+")
 # A question that stands alone with a list of choices under it is an exercise, not an answer.
 _CHOICES = re.compile(r"^\s*(?:1|a|A)\s*[.)]\s")
+# "A Million-Dollar Loaf of Bread?" heads a story; nobody asks it. English words only, so that
+# questions of other languages pass.
+_ELLIPTIC = re.compile(
+    r"^(?=.*\b(?:the|of|and|or|an?|No)\b)(?!.*\b(?:what|which|who|whom|whose|when|where|why|how|is"
+    r"|are|was|were|am|do|does|did|can|could|will|would|should|shall|may|might|must|has|have|had)\b)"
+    r"|^(?:what|how) about\b",
+    re.IGNORECASE,
+)
 _MAX_QUESTION_CHARS = 300
 _MAX_ANSWER_CHARS = 4000
 _MIN_PASSAGE_CHARS = 80
@@ -53,19 +69,19 @@ class _Open:
         return sum(len(part) for part in self.answer)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A question and its answer as they stood in the text."""
-
-    question: str
-    answer: str
-    place: str
-
-
-def split_pairs(paragraphs: Iterator[Paragraph]) -> Iterator[Pair | Paragraph]:
-    """Pairs found in the text, and the paragraphs that belong to none, in order."""
+def split_pairs(
+    parts: Iterator[Pair | Paragraph | LeftOut],
+) -> Iterator[Pair | Paragraph | LeftOut]:
+    """Pairs found in the text, and the parts that belong to none, in order."""
     waiting: _Open | None = None
-    for paragraph in paragraphs:
+    for paragraph in parts:
+        if not isinstance(paragraph, Paragraph):
+            # Neither a pair nor what was left out ends an answer that goes on behind it.
+            if waiting and isinstance(paragraph, Pair):
+                yield from _close(waiting)
+                waiting = None
+            yield paragraph
+            continue
         for block in _blocks(paragraph):
             opened = _opening(block)
             if waiting and not opened and _continues(waiting, block):
@@ -102,7 +118,7 @@ def _opening(block: Paragraph) -> _Open | None:
         question = (
             [_unbold(marked.group(1)), *rest.split("\n")] if rest else [_unbold(marked.group(1))]
         )
-        inline = re.split(r"\s+(?:A|Answer)\s*:\s+", " ".join(question), maxsplit=1)
+        inline = re.split(r"\s+(?:A|Answer|Solution)\s*:\s+", " ".join(question), maxsplit=1)
         if len(inline) == 2:
             return _Open(
                 [inline[0]], block.place, "marked", 9, block.section, [inline[1]], answering=True
@@ -120,7 +136,7 @@ def _opening(block: Paragraph) -> _Open | None:
         return _Open([block.text], block.place, "heading", block.level, block.section)
     if "\n" not in unwrap(block.text) and re.match(r"^[^\w]*[A-ZÀ-ÞА-Я\d]", block.text):
         sentences = [part for part in _SENTENCE.split(block.text) if part.strip()]
-        if len(sentences) == 1:
+        if len(sentences) == 1 and not _ELLIPTIC.search(sentences[0]):
             return _Open([block.text], block.place, "alone", 9, block.section)
     return None
 
@@ -155,14 +171,39 @@ def _question_ended(waiting: _Open) -> bool:
 
 def _close(waiting: _Open) -> Iterator[Pair | Paragraph]:
     question = unwrap(_unbold("\n".join(waiting.question)))
-    answer = "\n\n".join(unwrap(part) for part in waiting.answer if part.strip())
-    if answer and not (waiting.style == "alone" and _CHOICES.match(answer)):
+    parts = [unwrap(part) for part in waiting.answer if part.strip()]
+    answer = "\n\n".join(parts)
+    rest = ""
+    if waiting.style in ("heading", "alone"):
+        answer, rest = _understood(parts)
+    if answer and not (waiting.style == "alone" and not _answers(answer)):
         yield Pair(question, _unbold_start(answer), waiting.place)
+        if rest:
+            yield Paragraph(rest, waiting.place, 0, waiting.section)
     else:
         level = waiting.level if waiting.style == "heading" else 0
         yield Paragraph("\n".join(waiting.question), waiting.place, level, waiting.section)
-        if answer:
-            yield Paragraph(answer, waiting.place, 0, waiting.section)
+        for part in parts:
+            yield Paragraph(part, waiting.place, 0, waiting.section)
+
+
+def _understood(parts: list[str]) -> tuple[str, str]:
+    """The answer up to where it points to something that the text lost, and what follows."""
+    for number, part in enumerate(parts):
+        if has_lost_reference(part) and not (part.endswith(":") and parts[number + 1 :]):
+            sentences = split_sentences(part)
+            clear = list(itertools.takewhile(lambda one: not has_lost_reference(one), sentences))
+            kept = [*parts[:number], " ".join(clear)] if clear else parts[:number]
+            left = [" ".join(sentences[len(clear) :]), *parts[number + 1 :]]
+            return "\n\n".join(kept), "\n\n".join(left)
+    return "\n\n".join(parts), ""
+
+
+def _answers(text: str) -> bool:
+    """Whether what follows a question that stands alone reads like an answer to it."""
+    asks = re.match(r"Step \d", text) or _CHOICES.match(text) or is_request(text)
+    asks = asks or has_lost_reference(text) or is_flattened_table(text)
+    return not asks and bool(re.match(r"[\W\d]*[A-ZÀ-ÞА-Я]", text))
 
 
 def _unbold(text: str) -> str:
@@ -185,35 +226,61 @@ def unwrap(text: str) -> str:
     return "\n".join(lines)
 
 
-def cut_passages(items: Iterator[Paragraph], source: str, passage_chars: int) -> Iterator[Example]:
-    """Prose as `text` examples of about `passage_chars`, cut between paragraphs.
+NEAR_EMPTY = "prose too short to learn from"
 
-    A passage never crosses a heading or a page; up to eight passages in a row form a group.
+
+class PassageCutter:
+    """Cuts prose into `text` examples of about `passage_chars`, between paragraphs.
+
+    A passage never crosses a heading or a page; up to eight passages in a row form a group, and
+    the definitions found in a passage belong to its group. Of several definitions of one term the
+    first is taken.
     """
-    held: list[str] = []
-    place, page, section, cut = "", "", 0, 0
-    for item in items:
-        starts_section = item.level > 0 or item.section != page
-        for part in _sized(unwrap(item.text), passage_chars):
-            is_full = sum(len(text) for text in held) + len(part) > passage_chars
-            if held and (is_full or starts_section):
-                yield from _passage(held, source, place, section, cut)
-                held, cut = [], cut + 1
+
+    def __init__(self, source: str, passage_chars: int) -> None:
+        self._source, self._passage_chars = source, passage_chars
+        self._held: list[tuple[str, str]] = []
+        self._page, self._section, self._cut = "", 0, 0
+        self._defined: set[str] = set()
+
+    def take(self, item: Paragraph) -> Iterator[Example | LeftOut]:
+        """The passages that are complete now that the paragraph has come."""
+        starts_section = item.level > 0 or item.section != self._page
+        for part in _sized(unwrap(item.text), self._passage_chars):
+            held_chars = sum(len(text) for text, _ in self._held)
+            if self._held and (held_chars + len(part) > self._passage_chars or starts_section):
+                yield from self.release()
             if starts_section:
-                section, cut, page, starts_section = section + 1, 0, item.section, False
-            if not held:
-                place = item.place
-            held.append(part)
-    if held:
-        yield from _passage(held, source, place, section, cut)
+                self._section, self._cut = self._section + 1, 0
+                self._page, starts_section = item.section, False
+            self._held.append((part, item.place))
+
+    def release(self) -> Iterator[Example | LeftOut]:
+        """What is held, as a passage with the definitions in it."""
+        held, self._held = self._held, []
+        group = f"{self._source}#section {self._section}.{self._cut // _PASSAGES_PER_GROUP}"
+        self._cut += 1
+        text = "\n\n".join(part for part, _ in held).strip()
+        if len(text) >= _MIN_PASSAGE_CHARS:
+            turn: Message = {"role": "assistant", "content": text}
+            yield Example((turn,), self._source, held[0][1], group, "text")
+        elif text:
+            yield LeftOut(NEAR_EMPTY, held[0][1])
+        for part, place in held:
+            for pair in find_definitions(part, place):
+                if pair.question.casefold() not in self._defined:
+                    self._defined.add(pair.question.casefold())
+                    yield pair_example(pair, self._source, group)
 
 
-def _passage(held: list[str], source: str, place: str, section: int, cut: int) -> Iterator[Example]:
-    text = "\n\n".join(held).strip()
-    if len(text) >= _MIN_PASSAGE_CHARS:
-        turn: Message = {"role": "assistant", "content": text}
-        group = f"{source}#section {section}.{cut // _PASSAGES_PER_GROUP}"
-        yield Example((turn,), source, place, group, "text")
+def pair_example(pair: Pair, source: str, group: str = "") -> Example:
+    """A pair as an example; its group is the passage that it was taken from."""
+    turns: tuple[Message, ...] = (
+        {"role": "user", "content": pair.question},
+        {"role": "assistant", "content": pair.answer},
+    )
+    own = f"{source}#{pair.passage or f'{pair.place} {pair.question[:40]}'}"
+    return Example(turns, source, pair.place, group or own)
 
 
 def _sized(text: str, passage_chars: int) -> Iterator[str]:

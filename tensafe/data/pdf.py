@@ -1,6 +1,7 @@
 """Reads PDF text page by page with pypdfium2, and says why where there is none.
 
-PDF has no paragraphs, only lines: a paragraph ends where a line ends a sentence well before the
+PDF has no paragraphs, only lines: what stands at the edge of many pages is a running head, and a
+paragraph ends where a line ends a sentence well before the
 right margin. Scanned pages have no text at all; they are named, not guessed at.
 """
 
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tensafe.data.items import Item, OpenedSource, Paragraph
+from tensafe.data.boilerplate import RUNNING_HEAD, repeated_lines, without_repeated
+from tensafe.data.items import Item, LeftOut, OpenedSource, Paragraph
 from tensafe.data.records import Unreadable
 
 # Fewer visible characters than this in a whole document is a scan or a wreck, not a text.
@@ -62,14 +64,16 @@ def _items(document: Any, name: str) -> Iterator[Item]:
     visible, empty_pages = 0, 0
     held: list[Item] = []
     pages = len(document)
-    for number in range(1, pages + 1):
+    texts = [_page_text(document, index) for index in range(pages)]
+    heads = repeated_lines([text for text in texts if text])
+    for number, read in enumerate(texts, start=1):
         place = f"page {number}"
-        text = _page_text(document, number - 1)
-        if text is None:
+        if read is None:
             held.append(Unreadable(name, place, "the page is damaged", "export the PDF again"))
-            text = ""
-        visible += sum(not char.isspace() for char in text)
-        empty_pages += not text.strip()
+        text, removed = without_repeated(read or "", heads)
+        held.extend(LeftOut(RUNNING_HEAD, place) for _ in range(removed))
+        visible += sum(not char.isspace() for char in read or "")
+        empty_pages += not (read or "").strip()
         held.extend(Paragraph(block, place, 0, place) for block in split_paragraphs(text))
         # Nothing is given out before the document has shown that it is more than nearly empty.
         if visible >= _NEARLY_EMPTY_CHARS:

@@ -15,6 +15,9 @@ _MAX_PARAGRAPH_CHARS = 1 << 20
 _ATX = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _SETEXT = re.compile(r"^ {0,3}(=+|-+)\s*$")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
+# Attributes that converters leave behind a heading, and links whose target stands elsewhere.
+_ATTRIBUTES = re.compile(r"\s*\{[#.:][^{}\n]*\}\s*$")
+_LINKED = re.compile(r"\[([^\[\]\n]+)\]\[[^\[\]\n]{0,40}\]")
 # A title stands alone, is short and does not end like a sentence.
 _TITLE = re.compile(r"^[^\W\d_].{0,78}[^\s.,;:!?]$")
 
@@ -60,13 +63,19 @@ def _blocks(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]
         if line.strip():
             if not block:
                 start = number
-            block.append(line.rstrip())
+            block.append(_without_link_marks(line.rstrip()))
             chars += len(line)
         if block and (not line.strip() or chars > _MAX_PARAGRAPH_CHARS):
             yield start, block
             block, chars = [], 0
     if block:
         yield start, block
+
+
+def _without_link_marks(line: str) -> str:
+    return (
+        _LINKED.sub(r"\1", _ATTRIBUTES.sub("", line)) if line[-1:] in "}]" or "][" in line else line
+    )
 
 
 def _markdown(lines: Iterator[tuple[int, str]]) -> Iterator[Paragraph]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tensafe.curate.teacher import TeacherConfig
 from tinker_engine.recipes.sft_config import DEFAULT_TARGETS, PrivacyConfig, SftConfig
 
 
@@ -33,6 +34,11 @@ class TrainConfig(BaseModel):
         default=None, description="column with the answer; null: inferred and shown"
     )
     prose: bool = Field(default=True, description="also learn passages that hold no question")
+
+    teacher: str | None = Field(
+        default=None, description="OpenAI-compatible API that writes pairs from prose; null: none"
+    )
+    teacher_model: str | None = Field(default=None, description="null: the first it lists")
 
     rank: int = Field(default=30, ge=1, le=1024, description="LoRA rank")
     alpha: float = Field(default=64.0, gt=0, description="LoRA alpha")
@@ -83,6 +89,11 @@ class TrainConfig(BaseModel):
         if not math.isfinite(value):
             raise ValueError("must be a finite number")
         return value
+
+    @field_validator("teacher")
+    @classmethod
+    def _teacher_url(cls, value: str | None) -> str | None:
+        return None if value is None else TeacherConfig(url=value).url
 
     @property
     def adapter_name(self) -> str:

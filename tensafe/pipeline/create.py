@@ -12,7 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tensafe.curate import CurationConfig, curate_dataset, write_dataset
+from tensafe.curate import (
+    CurationConfig,
+    Teacher,
+    TeacherConfig,
+    curate_dataset,
+    write_dataset,
+)
 from tensafe.data.records import Dataset
 from tensafe.errors import NothingToTrainError, UsageError
 from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
@@ -142,14 +148,12 @@ def _claim(folder: Path, config: TrainConfig) -> None:
 
 def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
     view.stage(f"Reading {config.data}")
-    dataset = curate_dataset(
-        config.data,
-        CurationConfig(
-            question_columns=config.question_columns,
-            answer_column=config.answer_column,
-            include_prose=config.prose,
-        ),
+    curation = CurationConfig(
+        question_columns=config.question_columns,
+        answer_column=config.answer_column,
+        include_prose=config.prose,
     )
+    dataset = _taught(config, curation, folder, view)
     report = dataset.report
     for source, mapping in report.mappings.items():
         view.note(f"{source}: {mapping}")
@@ -169,6 +173,21 @@ def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
         )
     write_dataset(dataset, folder / "dataset")
     return dataset
+
+
+def _taught(config: TrainConfig, curation: CurationConfig, folder: Path, view: View) -> Dataset:
+    """The curated data, with the pairs of a teacher where one is named."""
+    if config.teacher is None:
+        return curate_dataset(config.data, curation)
+    view.note(f"passages of prose are sent to {config.teacher}, which writes questions from them")
+
+    def on_passage(done: int, total: int) -> None:
+        if done % max(1, total // 10) == 0 or done == total:
+            view.note(f"teacher: {done} of {total} passages")
+
+    settings = TeacherConfig(url=config.teacher, model=config.teacher_model)
+    with Teacher(settings, folder / "teacher.jsonl") as teacher:
+        return curate_dataset(config.data, curation, teacher=teacher, on_passage=on_passage)
 
 
 def _train(

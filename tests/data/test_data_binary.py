@@ -64,7 +64,10 @@ def test_bad_pdfs_are_named_as_what_they_are(shared_data: Path, name: str, reaso
 def test_real_pdfs_are_read(shared_data: Path) -> None:
     examples, problems = read(shared_data / "pdf" / "federal-register-2020-17221.pdf")
     assert not problems
-    assert len({example.place for example in examples}) == 15
+    # Page 8 is a picture: nothing stands on it but the running heads.
+    assert len({example.place for example in examples}) == 14
+    # On page 1 the foot is glued to a line of text; elsewhere it stands alone and is removed.
+    assert {e.place for e in examples if "VerDate" in e.reference} <= {"page 1"}
     text = " ".join(example.reference for example in examples)
     assert "\r" not in text
     assert "Airworthiness Directives" in text

@@ -101,11 +101,26 @@ def test_chats_that_answer_nobody_are_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_preference_pairs_are_recognised_and_not_learned(tmp_path: Path) -> None:
-    record = {"prompt": "Who?", "chosen": "Me", "rejected": "You"}
-    extraction, items = read(jsonl(tmp_path, record, record))
+def test_preferred_answers_are_learned_and_rejected_ones_are_not(tmp_path: Path) -> None:
+    me = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me"}]
+    you = [me[0], {"role": "assistant", "content": "You"}]
+    records = [
+        {"prompt": "Who?", "chosen": "Me", "rejected": "You"},
+        {"prompt": [me[0]], "chosen": [me[1]], "rejected": [you[1]]},
+        {"chosen": me, "rejected": you},
+        {
+            "chosen": "\n\nHuman: Who?\n\nAssistant: Me",
+            "rejected": "\n\nHuman: Who?\n\nAssistant: ",
+        },
+    ]
+    extraction, items = read(jsonl(tmp_path, *records))
+    assert [turns(item) for item in items] == [[("user", "Who?"), ("assistant", "Me")]] * 4
+    assert "preferred answer is learned" in extraction.mapping
+
+
+def test_compared_texts_without_a_question_are_left_out(tmp_path: Path) -> None:
+    _, items = read(jsonl(tmp_path, {"chosen": "Me", "rejected": "You"}))
     assert all(isinstance(item, Skipped) and "preference" in item.reason for item in items)
-    assert "preference" in extraction.mapping
 
 
 def test_several_layouts_in_one_file(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_markdown_headings_that_ask(tmp_path: Path) -> None:
     assert pairs(examples) == [
         ("Where is it?", "In the hall.\n\nOr in the yard."),
         ("Really?", "- yes\n- no"),
+        ("Explain: Opening hours", "Always.\n\n```\n# Not a heading?\n\ncode\n```"),
     ]
     prose = [example.reference for example in examples if example.kind == "text"]
     assert prose[0].startswith("All about it\n\nThis page")
