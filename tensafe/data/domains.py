@@ -1,7 +1,7 @@
 """The field of knowledge of texts, by a lexicon that anyone can read and correct.
 
-`domain_terms/NAME.txt` lists the terms of each field with weight 3 (hardly used elsewhere) or 1
-(used more often than elsewhere). A passage's score for a field is the sum over its terms of
+`domain_terms/NAME.txt` lists the terms of each field with weight 5 or 3 (hardly used elsewhere) or
+1 (used more often than elsewhere). A passage's score for a field is the sum over its terms of
 weight * log2(1 + count); the confidence is the field's share of all squared scores, with a fixed
 share for `general`, so that a few stray terms decide nothing. It is a share, not a probability.
 """
@@ -27,8 +27,8 @@ DOMAINS = (
     GENERAL, "customer support", "medical", "legal", "finance", "software", "security", "education",
     "science",
 )  # fmt: skip
-# Below this share the answer is `general`: the two fields nearest to each other are then at par.
-LOW_CONFIDENCE = 0.4
+# Below this share, little more than a third, the answer is `general`.
+LOW_CONFIDENCE = 0.35
 # The score that `general` has in every passage: two terms of weight 3 outweigh it.
 _PRIOR = 5.0
 _PASSAGE_CHARS = 1500
@@ -117,7 +117,7 @@ def _scores(text: str) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     lexicon = _lexicon()
     for gram, count in counts.items():
         for name, weight in lexicon.get(gram, ()):
-            terms[name][gram] = weight * math.log2(1 + count)
+            terms[name][_spelled()[gram]] = weight * math.log2(1 + count)
     return {name: sum(found.values()) for name, found in terms.items()}, terms
 
 
@@ -150,18 +150,33 @@ def _grams(words: list[str]) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
-def _lexicon() -> dict[str, tuple[tuple[str, float], ...]]:
-    """Term -> (field, weight); a term of several fields has its weight divided among them."""
-    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+def _listed() -> tuple[tuple[str, float, str], ...]:
+    """Every entry of the term files: field, weight, term as it is written there."""
+    found: list[tuple[str, float, str]] = []
     folder = files("tensafe.data") / "domain_terms"
     for name in DOMAINS:
         text = (folder / f"{name.replace(' ', '_')}.txt").read_text(encoding="utf-8")
         for line in text.splitlines():
             if line and not line.startswith("#"):
                 weight, _, listed = line.partition(":")
-                for term in filter(None, map(str.strip, listed.split(","))):
-                    gram = " ".join(_words(term))
-                    found[gram][name] = max(float(weight), found[gram].get(name, 0.0))
+                terms = filter(None, map(str.strip, listed.split(",")))
+                found += [(name, float(weight), term) for term in terms]
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _spelled() -> dict[str, str]:
+    """The form in which a term is compared -> the form in which it is shown."""
+    return {" ".join(_words(term)): term for _, _, term in _listed()}
+
+
+@lru_cache(maxsize=1)
+def _lexicon() -> dict[str, tuple[tuple[str, float], ...]]:
+    """Term -> (field, weight); a term of several fields has its weight divided among them."""
+    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for name, weight, term in _listed():
+        fields = found[" ".join(_words(term))]
+        fields[name] = max(weight, fields.get(name, 0.0))
     return {
         term: tuple((name, weight / len(fields)) for name, weight in fields.items())
         for term, fields in found.items()
