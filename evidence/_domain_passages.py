@@ -188,10 +188,10 @@ def _packages(names: Sequence[str]) -> tuple[str, ...]:
     found: list[str] = []
     for name in names:
         try:
-            body = metadata.metadata(name).get_payload()
+            text = metadata.distribution(name).read_text("METADATA") or ""
         except metadata.PackageNotFoundError:
             continue
-        found += _spread(_cut(str(body)), 4)
+        found += _spread(_cut(text.partition("\n\n")[2]), 4)
     return _spread(found)
 
 

@@ -35,7 +35,10 @@ def train(
     ],
     out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/NAME].")] = None,
     name: Annotated[str | None, typer.Option(help="Adapter name [default: from the data].")] = None,
-    domain: Annotated[str, typer.Option(help="Field of knowledge, for the package.")] = "general",
+    domain: Annotated[
+        str | None,
+        typer.Option(help="Field of knowledge [default: told from the data]."),
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="embedded, hosted or a URL [default: see TINKER_BASE_URL].")
     ] = None,
@@ -47,6 +50,12 @@ def train(
     ] = None,
     answer_column: Annotated[str | None, typer.Option(help="Column with the answer.")] = None,
     prose: Annotated[bool, typer.Option(help="Also learn passages without a question.")] = True,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Marks such as [EMAIL] for personal data and secrets.")
+    ] = False,
+    data_license: Annotated[
+        str | None, typer.Option(help="License of the data, for its card [default: unknown].")
+    ] = None,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 30,
     alpha: Annotated[float, typer.Option(help="LoRA alpha.")] = 64.0,
     dropout: Annotated[float, typer.Option(help="LoRA dropout; only 0.0 is supported.")] = 0.0,
@@ -94,6 +103,8 @@ def train(
         "question_columns": tuple(question_column or ()),
         "answer_column": answer_column,
         "prose": prose,
+        "redact_pii": redact,
+        "data_license": data_license,
         "rank": rank,
         "alpha": alpha,
         "dropout": dropout,

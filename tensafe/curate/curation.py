@@ -10,6 +10,7 @@ from pathlib import Path
 from tensafe.curate.config import CurationConfig
 from tensafe.curate.duplicates import Kept, Removal, remove_duplicates
 from tensafe.curate.near import Clusters, join_near
+from tensafe.curate.pii import redact
 from tensafe.curate.similarity_text import comparison_texts, exchange_texts
 from tensafe.curate.split import split_clusters
 from tensafe.curate.text import clean
@@ -30,6 +31,7 @@ class _Reading:
     dropped: Counter[str] = field(default_factory=lambda: Counter())
     mappings: dict[str, str] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pii: Counter[str] = field(default_factory=lambda: Counter())
     repaired: int = 0
     files: int = 0
 
@@ -89,6 +91,9 @@ def _take(reading: _Reading, example: Example, settings: CurationConfig) -> None
             text = repaired
             reading.repaired += 1
         text = clean(text)
+        redaction = redact(text)
+        reading.pii.update(finding.kind for finding in redaction.findings)
+        text = redaction.text if settings.redact_pii else text
         cleaned.append({"role": turn["role"], "content": text})
     if not cleaned[-1]["content"]:
         reading.dropped["no answer after cleaning"] += 1
@@ -155,6 +160,8 @@ def _report(
         dropped={reason: count for reason, count in sorted(dropped.items()) if count},
         unreadable=tuple(reading.unreadable),
         notes=tuple(notes),
+        pii=dict(sorted(reading.pii.items())),
+        is_redacted=settings.redact_pii,
     )
 
 

@@ -19,12 +19,16 @@ class TrainConfig(BaseModel):
     data: Path = Field(description="file or folder to learn from")
     out: Path | None = Field(default=None, description="run folder; default runs/NAME")
     name: str | None = Field(default=None, description="adapter name; default from the data path")
-    domain: str = Field(default="general", description="field of knowledge, for the package")
+    domain: str | None = Field(
+        default=None, description="field of knowledge, for the package; default from the data"
+    )
     engine: str | None = Field(default=None, description="embedded, hosted or a URL")
     base_model: str | None = Field(default=None, description="nano, a folder or a hub id")
     question_columns: tuple[str, ...] = ()
     answer_column: str | None = None
     prose: bool = Field(default=True, description="also learn passages that hold no question")
+    redact_pii: bool = Field(default=False, description="marks in place of personal data, secrets")
+    data_license: str | None = Field(default=None, description="stated in the dataset card")
 
     rank: int = Field(default=30, ge=1, le=1024)
     alpha: float = Field(default=64.0, gt=0)

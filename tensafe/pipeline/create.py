@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensafe.curate import CurationConfig, curate_dataset, write_dataset
+from tensafe.curate.card import CardFacts, dataset_domain, describe_dataset
 from tensafe.data.records import Dataset
 from tensafe.errors import NothingToTrainError, UsageError
 from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
@@ -93,7 +94,8 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
     view = LoggedView(view, folder / "events.jsonl")
     # Asked for first: a missing passphrase should not surface after an hour of training.
     signer = signing_key(config, view)
-    dataset = _curate(config, folder, view)
+    dataset, domain = _curate(config, folder, view)
+    config = config.model_copy(update={"domain": domain})
     view.stage("Starting the engine")
     with open_engine(config.engine, base_model=config.base_model) as engine:
         base = base_info(engine)
@@ -140,7 +142,8 @@ def _claim(folder: Path, config: TrainConfig) -> None:
     write_json(path, settings)
 
 
-def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
+def _curate(config: TrainConfig, folder: Path, view: View) -> tuple[Dataset, str]:
+    """The data set, kept in the run folder with its card, and its field of knowledge."""
     view.stage(f"Reading {config.data}")
     dataset = curate_dataset(
         config.data,
@@ -148,6 +151,7 @@ def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
             question_columns=config.question_columns,
             answer_column=config.answer_column,
             include_prose=config.prose,
+            redact_pii=config.redact_pii,
         ),
     )
     report = dataset.report
@@ -167,8 +171,20 @@ def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
             f"{MINIMUM_TRAIN} are needed; name the columns with --question-column and "
             "--answer-column, or see `tensafe analyze`"
         )
+    if report.pii:
+        what = "replaced by marks" if report.is_redacted else "kept; --redact replaces them"
+        counts = ", ".join(f"{count} {kind}" for kind, count in report.pii.items())
+        view.note(f"personal data and secrets: {counts} ({what})")
     write_dataset(dataset, folder / "dataset")
-    return dataset
+    guess = dataset_domain(dataset)
+    domain = config.domain or guess.domain
+    if config.domain is None:
+        view.note(
+            f"domain {domain}, confidence {guess.confidence:.2f} ({', '.join(guess.evidence[:5])})"
+        )
+    card = CardFacts(config.adapter_name, str(config.data), domain, config.data_license)
+    write_text(folder / "dataset" / "README.md", describe_dataset(dataset, card))
+    return dataset, domain
 
 
 def _train(

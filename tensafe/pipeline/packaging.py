@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from tensafe.data.domains import GENERAL
 from tensafe.data.records import Dataset
 from tensafe.evaluate import EvalReport
 from tensafe.gate.lifetime import PrivacyRegister
@@ -105,7 +106,7 @@ def _metadata(
     document = write_skill_doc(
         SkillFacts(
             name=config.adapter_name,
-            domain=config.domain,
+            domain=config.domain or GENERAL,
             model=model,
             lora=lora,
             skill=skill,
@@ -124,7 +125,7 @@ def _metadata(
     )
     return PackageMetadata(
         name=config.adapter_name,
-        domain=config.domain,
+        domain=config.domain or GENERAL,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=model,
         lora=lora,
