@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tensafe.data.domains import GENERAL, DomainGuess, classify_domain
+from tensafe.data.domains import DomainGuess, classify_domain
 from tensafe.data.languages import SHORT, UNCLEAR, count_languages
 from tensafe.data.records import CurationReport, Dataset, Example
 
@@ -40,10 +40,7 @@ class CardFacts:
 
 def dataset_domain(dataset: Dataset) -> DomainGuess:
     """The field of the training side, told from the thousand examples with the smallest digests."""
-    texts = [_text(example) for example in dataset.train[:_SAMPLE_EXAMPLES]]
-    if not any(char.isalnum() for text in texts for char in text):
-        return DomainGuess(GENERAL, 0.0, (), {}, 0)
-    return classify_domain(texts)
+    return classify_domain(_text(example) for example in dataset.train[:_SAMPLE_EXAMPLES])
 
 
 def describe_dataset(dataset: Dataset, facts: CardFacts) -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tensafe.data.domains import GENERAL, DomainGuess, classify_domain
+from tensafe.data.domains import UNKNOWN, DomainGuess, classify_domain
 from tensafe.data.extraction import Extraction, ReadOptions, extract
 from tensafe.data.files import SourceFile, find_files
 from tensafe.data.languages import SHORT, UNCLEAR, language_of
@@ -32,7 +32,6 @@ _SAMPLE_EXAMPLES = 300
 _LABEL_CHARS = 60
 # Labels come back: ten examples a label on average, and a handful of words each.
 _EXAMPLES_PER_LABEL = 10
-_NO_DOMAIN = DomainGuess(GENERAL, 0.0, (), {}, 0)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Analysis:
     path: str
     files: tuple[FileAnalysis, ...]
     left_out: tuple[Unreadable, ...]
-    domain: DomainGuess = _NO_DOMAIN
+    domain: DomainGuess = UNKNOWN
 
     @property
     def examples(self) -> dict[str, int]:
@@ -129,8 +128,7 @@ def analyze_data(path: Path | str, options: ReadOptions | None = None) -> Analys
     seen: set[bytes] = set()
     sample: list[str] = []
     files = tuple(_analyze(file, settings, seen, sample) for file in walk.files)
-    domain = classify_domain(sample) if sample else _NO_DOMAIN
-    return Analysis(str(path), files, walk.left_out, domain)
+    return Analysis(str(path), files, walk.left_out, classify_domain(sample))
 
 
 def main_language(languages: dict[str, int]) -> str | None:

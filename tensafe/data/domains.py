@@ -17,8 +17,6 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from tensafe.errors import DataError
-
 if TYPE_CHECKING:
     from tensafe.data.analysis import Analysis
 
@@ -52,13 +50,14 @@ class DomainGuess:
     passages: int
 
 
+UNKNOWN = DomainGuess(GENERAL, 0.0, (), {}, 0)
+
+
 def classify_domain(source: Analysis | str | Iterable[str]) -> DomainGuess:
     """The field of an analysed data set, of one text, or of several texts taken together.
 
-    Short texts are joined to passages of about 1,500 characters; every passage counts alike.
-
-    Raises:
-        DataError: texts in which not one word could be read are no evidence of anything.
+    Short texts are joined to passages of about 1,500 characters; every passage counts alike. Texts
+    without a word that the lexicon could know give `general` with confidence 0 and no passages.
     """
     if isinstance(source, str):
         return _classify([source])
@@ -79,7 +78,7 @@ def _classify(texts: Iterable[str]) -> DomainGuess:
         for name, counted in terms.items():
             weights[name].update(counted)
     if not passages:
-        raise DataError("no text to tell a domain from; give at least one text with words in it")
+        return UNKNOWN
     shares = {name: round(totals[name] / passages, 4) for name in DOMAINS}
     best = max(DOMAINS, key=lambda name: shares[name])
     domain = best if shares[best] >= LOW_CONFIDENCE else GENERAL
