@@ -19,7 +19,7 @@ _BESIDE_CHARS = 40
 _PHONE = re.compile(r"(?<![\w.=*/<$€£#-])\+?\(?\d(?:[\s()/.–‑-]{0,3}\d){6,14}(?![\w*<>/.-]*[\w=])")
 _PHONE_WORD = re.compile(
     r"\b(?:phones?|tel|telephone|telefon|teléfono|téléphone|call|callback|ring|rufen|ruf|appelez|"
-    r"ll[aá]ma\w*|mobile|mobil|cell|cellphone|handy|portable|m[oó]vil|fax|whatsapp|dial|sms|text|"
+    r"ll[aá]ma\w*|mobile|mobil|my cell|cellphone|handy|m[oó]vil|fax|whatsapp|dial|sms|"
     r"landline|switchboard|hotline|contact|reach|machine|number is)\b",
     re.IGNORECASE,
 )
@@ -28,6 +28,7 @@ _OTHER_WORD = re.compile(
     r"meter|reading|previous|customer no|account|article|model|section|article|doi|ean|nr|no)\b\.?",
     re.IGNORECASE,
 )
+_DECIMAL = re.compile(r"\d+\.\d+")
 _NANP = re.compile(r"(?:1[ .–‑-])?(?:\(\d{3}\)\s?|\d{3}[ .–‑-])\d{3}[ .–‑-]\d{4}")
 # National numbers are tried in these numbering plans (ISO 3166 codes).
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "AT", "CH", "NL", "BE", "PL", "SE", "AU", "IN")
@@ -82,7 +83,11 @@ def number_spans(text: str) -> Iterator[tuple[NumberKind, Span]]:
             yield "ip", match.span()
     for match in _PHONE.finditer(text):
         if _is_phone(text, match):
-            yield "phone", match.span()
+            # "(06196 908-1444)": the bracket belongs to the sentence.
+            yield (
+                "phone",
+                (match.start() + (match[0][0] == "(" and ")" not in match[0]), match.end()),
+            )
 
 
 def digits_of(text: str) -> str:
@@ -116,8 +121,9 @@ def is_address(text: str) -> bool:
         return False
     if address.is_loopback or address.is_unspecified or text == "255.255.255.255":
         return False
-    # "a::b" is an address too; in real text short ones are code.
-    return address.version == 4 or sum(bool(group) for group in text.split(":")) >= 3
+    # "a::b" and "27:9:9:9:3:3:3:1" are addresses too; in real text they are code and ratios.
+    groups = [group for group in text.split(":") if group]
+    return address.version == 4 or (len(groups) >= 3 and any(len(group) >= 3 for group in groups))
 
 
 def _iban_span(match: re.Match[str]) -> Span | None:
@@ -141,7 +147,9 @@ def _is_ssn(text: str, match: re.Match[str]) -> bool:
 def _is_phone(text: str, match: re.Match[str]) -> bool:
     number, beside = match[0], _before(text, match.start())
     digits = digits_of(number)
-    if not 7 <= len(digits) <= 15 or len(set(digits)) < 2:
+    if not 7 <= len(digits) <= 15 or len(set(digits)) < 2 or _DECIMAL.fullmatch(number):
+        return False
+    if digits == number and len(digits) < 9:
         return False
     if number.startswith("+"):
         return _is_possible(number)

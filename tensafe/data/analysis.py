@@ -142,6 +142,7 @@ class _Tally:
     """What is counted while a file's examples go by."""
 
     examples: Counter[str] = field(default_factory=lambda: Counter())
+    chars: Counter[str] = field(default_factory=lambda: Counter())
     skipped: Counter[str] = field(default_factory=lambda: Counter())
     pii: Counter[str] = field(default_factory=lambda: Counter())
     answers: Counter[str] = field(default_factory=lambda: Counter())
@@ -199,6 +200,7 @@ def _count(tally: _Tally, example: Example, seen: set[bytes]) -> None:
     said = [turn["content"] for turn in example.messages]
     text = "\n".join(said)
     tally.examples[example.kind] += 1
+    tally.chars[example.kind] += len(text)
     tally.pii.update(count_pii(said))
     ideographs = 0 if text.isascii() else len(_IDEOGRAPH.findall(text))
     tally.tokens += ideographs + math.ceil((len(text) - ideographs) / _CHARS_PER_TOKEN)
@@ -216,11 +218,11 @@ def _count(tally: _Tally, example: Example, seen: set[bytes]) -> None:
 
 
 def _layout(extraction: Extraction, tally: _Tally) -> Layout:
-    """The layout of most of the file's rows."""
+    """The layout of most rows of a table, or of most of a text."""
     asked = tally.examples["qa"] + tally.examples["chat"]
     if tally.skipped[PREFERENCE] > asked + tally.examples["text"]:
         return "preference"
-    if tally.examples["text"] > asked:
+    if tally.chars["text"] > tally.chars["qa"] + tally.chars["chat"]:
         return "plain text"
     if not asked:
         return "none"

@@ -6,6 +6,7 @@ Short texts are guessed badly by every identifier: those under `MINIMUM_LETTERS`
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
@@ -18,13 +19,15 @@ _CLEAR = 0.7
 # What py3langid calls text without a language (numbers, markup).
 _NO_LANGUAGE = ("zxx", "und")
 _READ_CHARS = 2000
+_NOT_LETTERS = re.compile(r"[\d_]+|[^\w']+")
 
 
 def language_of(text: str) -> str:
     """ISO 639-1 code of the text's language, or `short` or `unclear`."""
-    part = text[:_READ_CHARS]
+    # Digits and signs belong to no language, and in tables they outweigh the words.
+    part = _NOT_LETTERS.sub(" ", text[:_READ_CHARS])
     # One ideograph says about as much as three letters of an alphabet.
-    letters = sum((3 if char >= "\u2e80" else 1) for char in part if char.isalpha())
+    letters = sum((3 if char >= "\u2e80" else 1) for char in part if char != " ")
     if letters < MINIMUM_LETTERS:
         return SHORT
     language, confidence = _identifier().classify(part)

@@ -117,7 +117,7 @@ SENTENCES = {
     "medical": "The patient developed a fever and a cough and got an antibiotic at the hospital.",
     "legal": "The licensee shall indemnify the licensor against any breach of this agreement.",
     "finance": "Inflation rose, so the central bank raised its interest rate and bond yields fell.",
-    "software": "Run pip install, import the module in Python, and the API returns JSON by default.",
+    "software": "Run pip install, import the module in Python; the API returns JSON by default.",
     "security": "The attacker used phishing to steal a private key and decrypt the ciphertext.",
     "education": "The teacher gave the students homework and graded the exam in the classroom.",
     "science": "Electrons orbit the nucleus of an atom; photons carry the electromagnetic force.",
