@@ -119,7 +119,7 @@ def _languages(languages: Mapping[str, int]) -> list[str]:
     names = {SHORT: "too short to tell", UNCLEAR: "not clear"}
     ordered = sorted(languages.items(), key=lambda item: (item[0] in names, -item[1]))
     shares = ", ".join(f"{names.get(name, name)} {count / total:.1%}" for name, count in ordered)
-    return [f"In the first {total:,} examples by digest: {shares}."]
+    return [f"In {total:,} of the examples: {shares}."]
 
 
 def _pii(report: CurationReport) -> list[str]:

@@ -28,7 +28,7 @@ DOMAINS = (
 # Below this share, little more than a third, the answer is `general`.
 LOW_CONFIDENCE = 0.35
 # The score that `general` has in every passage: two terms of weight 3 outweigh it.
-_PRIOR = 5.0
+_PRIOR = 4.0
 _PASSAGE_CHARS = 1500
 _SHOWN_TERMS = 8
 _WORD = re.compile(r"[a-z0-9][a-z0-9'.+]*")
