@@ -28,7 +28,9 @@ _OTHER_WORD = re.compile(
     r"meter|reading|previous|customer no|account|article|model|section|article|doi|ean|nr|no)\b\.?",
     re.IGNORECASE,
 )
-_DECIMAL = re.compile(r"\d+\.\d+")
+_NO_PHONE = re.compile(
+    r"\d+\.\d+|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}|\d{4}\s?[-–/]\s?\d{4}"
+)
 _NANP = re.compile(r"(?:1[ .–‑-])?(?:\(\d{3}\)\s?|\d{3}[ .–‑-])\d{3}[ .–‑-]\d{4}")
 # National numbers are tried in these numbering plans (ISO 3166 codes).
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "AT", "CH", "NL", "BE", "PL", "SE", "AU", "IN")
@@ -145,9 +147,11 @@ def _is_ssn(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_phone(text: str, match: re.Match[str]) -> bool:
-    number, beside = match[0], _before(text, match.start())
+    if match[0].count("\n") > 1:
+        return False
+    number, beside = " ".join(match[0].split()), _before(text, match.start())
     digits = digits_of(number)
-    if not 7 <= len(digits) <= 15 or len(set(digits)) < 2 or _DECIMAL.fullmatch(number):
+    if not 7 <= len(digits) <= 15 or len(set(digits)) < 2 or _NO_PHONE.fullmatch(number):
         return False
     if digits == number and len(digits) < 9:
         return False
@@ -157,6 +161,8 @@ def _is_phone(text: str, match: re.Match[str]) -> bool:
     if _OTHER_WORD.search(beside) and not is_called:
         return False
     if _NANP.fullmatch(number) or (is_called and digits == number and len(digits) == 10):
+        return True
+    if is_called and digits != number and len(digits) >= 8 and " / " not in number:
         return True
     has_layout = number.startswith(("0", "(0")) and digits != number and len(digits) >= 9
     return (is_called or has_layout) and any(_in_plan(number, region) for region in _REGIONS)

@@ -61,6 +61,29 @@ def test_nothing_in_noise(text: str) -> None:
     assert find_pii(text) == ()
 
 
+@pytest.mark.parametrize("kind", ["MOBILE", "FIXED_LINE"])
+def test_example_numbers_of_all_countries(kind: str) -> None:
+    """libphonenumber's own examples: international form always, national form beside a word."""
+    import phonenumbers
+
+    def share(form: int, frame: str) -> float:
+        found = [
+            any(one.kind == "phone" for one in find_pii(frame.format(text)))
+            for region in phonenumbers.SUPPORTED_REGIONS
+            if (number := phonenumbers.example_number_for_type(region, types[kind]))
+            for text in [phonenumbers.format_number(number, form)]
+        ]
+        assert len(found) > 200
+        return sum(found) / len(found)
+
+    types = {"MOBILE": phonenumbers.PhoneNumberType.MOBILE,
+             "FIXED_LINE": phonenumbers.PhoneNumberType.FIXED_LINE}  # fmt: skip
+    forms = phonenumbers.PhoneNumberFormat
+    assert share(forms.INTERNATIONAL, "Please update {} in the file.") == 1.0
+    assert share(forms.E164, "Please update {} in the file.") == 1.0
+    assert share(forms.NATIONAL, "My number is {}, thanks.") >= 0.85
+
+
 @given(st.text(alphabet="ab1 0:.-@+()[]AKIA=/\n–", max_size=200))
 def test_findings_are_ordered_apart_and_true_to_the_text(text: str) -> None:
     findings = find_pii(text)
