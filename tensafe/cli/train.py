@@ -45,7 +45,10 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/NAME].")] = None,
     name: Annotated[str | None, typer.Option(help="Adapter name [default: from the data].")] = None,
-    domain: Annotated[str, typer.Option(help="Field of knowledge, for the package.")] = "general",
+    domain: Annotated[
+        str | None,
+        typer.Option(help="Field of knowledge [default: told from the data]."),
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="embedded, hosted or a URL [default: see TINKER_BASE_URL].")
     ] = None,
@@ -66,6 +69,12 @@ def train(
     ] = None,
     teacher_model: Annotated[
         str | None, typer.Option(help="Model of the teacher [default: the first it lists].")
+    ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Marks such as [EMAIL] for personal data and secrets.")
+    ] = False,
+    data_license: Annotated[
+        str | None, typer.Option(help="License of the data, for its card [default: unknown].")
     ] = None,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 30,
     alpha: Annotated[float, typer.Option(help="LoRA alpha.")] = 64.0,
@@ -114,6 +123,8 @@ def train(
         "prose": prose,
         "teacher": teacher,
         "teacher_model": teacher_model,
+        "redact_pii": redact,
+        "data_license": data_license,
         "rank": rank,
         "alpha": alpha,
         "dropout": dropout,

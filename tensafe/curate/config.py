@@ -61,6 +61,13 @@ class CurationConfig(BaseModel):
     repair_encoding: Annotated[
         bool, Field(description="Undo wrong decoding (Ã¼ to ü) where it is really there.")
     ] = True
+    redact_pii: Annotated[
+        bool,
+        Field(
+            description="Put marks such as [EMAIL] in place of e-mail and IP addresses, phone, "
+            "card, account and social security numbers, and secrets. They are counted in any case."
+        ),
+    ] = False
 
     @property
     def read_options(self) -> ReadOptions:

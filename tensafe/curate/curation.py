@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tensafe.curate.comparison import ComparisonTexts, ExchangeTexts
 from tensafe.curate.config import CurationConfig
 from tensafe.curate.duplicates import Removal, remove_duplicates
 from tensafe.curate.near import join_near
+from tensafe.curate.pii import redact
 from tensafe.curate.rows import Rows
 from tensafe.curate.split import split_rows
 from tensafe.curate.teacher import Teacher
@@ -37,6 +38,7 @@ class _Reading:
     dropped: Counter[str] = field(default_factory=lambda: Counter())
     mappings: dict[str, str] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pii: Counter[str] = field(default_factory=lambda: Counter())
     repaired: int = 0
     files: int = 0
     notes: list[str] = field(default_factory=list)
@@ -141,6 +143,9 @@ def _take(reading: _Reading, example: Example, settings: CurationConfig) -> None
             text = repaired
             reading.repaired += 1
         text = clean(text)
+        redaction = redact(text)
+        reading.pii.update(finding.kind for finding in redaction.findings)
+        text = redaction.text if settings.redact_pii else text
         cleaned.append({"role": turn["role"], "content": text})
     if not cleaned[-1]["content"]:
         reading.dropped["no answer after cleaning"] += 1
@@ -209,6 +214,8 @@ def _report(
         dropped={reason: count for reason, count in sorted(dropped.items()) if count},
         unreadable=tuple(reading.unreadable),
         notes=tuple(notes),
+        pii=dict(sorted(reading.pii.items())),
+        is_redacted=settings.redact_pii,
     )
 
 

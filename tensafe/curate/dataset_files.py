@@ -106,6 +106,8 @@ def _report(folder: Path, card: dict[str, Any]) -> CurationReport:
             dropped=fields["dropped"],
             unreadable=tuple(Unreadable(**part) for part in fields["unreadable"]),
             notes=tuple(fields["notes"]),
+            pii=fields.get("pii", {}),
+            is_redacted=fields.get("is_redacted", False),
         )
     except (TypeError, KeyError) as error:
         raise DataError(f"{folder / 'card.json'}: {error}; curate the data again") from error

@@ -35,6 +35,11 @@ LABEL_NAMES = (
 )  # fmt: skip
 CONTEXT_NAMES = ("context", "passage", "background", "paragraph", "reference text")
 SYSTEM_NAMES = ("system", "system prompt", "system message")
+# Where a row is from, not what it says: an answer only when a user names it.
+PROVENANCE_NAMES = (
+    "source", "dataset", "split", "file", "filename", "link", "author", "annotator", "name", "id",
+    "lang", "country", "region", "city",
+)  # fmt: skip
 # A title adds to a message where both are there, and stands for nothing where it is alone.
 _TITLE_NAMES = ("subject", "title")
 _BODY_NAMES = ("body", "message", "description", "text", "content", "customer message", "request")
@@ -256,7 +261,11 @@ def _find_answer(
     for name in LABEL_NAMES:
         if name in free and free[name].kind in ("text", "number"):
             return free[name].name, "label"
-    texts = [profile for profile in free.values() if profile.kind == "text"]
+    texts = [
+        profile
+        for name, profile in free.items()
+        if profile.kind == "text" and name not in PROVENANCE_NAMES
+    ]
     labels = [profile for profile in texts if profile.is_label]
     wordy = [profile for profile in texts if profile.mean_words >= 3 and not profile.is_label]
     if len(wordy) == 1:

@@ -54,6 +54,7 @@ class Extraction:
     items: Iterator[Example | Unreadable | Skipped]
     records: int = 0
     chars: int = 0
+    chat_layouts: tuple[str, ...] = ()
 
 
 def extract(file: SourceFile, options: ReadOptions) -> Extraction:
@@ -138,6 +139,7 @@ def _from_rows(
         if chat_layout(row.fields) is None and not is_preference(row.fields)
     ]
     layouts = Counter(layout for row in rows if (layout := chat_layout(row.fields)))
+    extraction.chat_layouts = tuple(sorted(layouts))
     has_preference = any(is_preference(row.fields) for row in rows)
     mapping = infer_mapping(tabular, options.columns) if tabular else None
     prose_column = _prose_column(tabular) if isinstance(mapping, str) else None

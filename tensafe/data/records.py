@@ -69,7 +69,9 @@ class Unreadable:
 class CurationReport:
     """What curation did. `mappings` maps a source to a sentence naming its question/answer columns.
 
-    `dropped` counts examples by reason; `kept_by_source` counts what remained per file.
+    `dropped` counts examples by reason; `kept_by_source` counts what remained per file. `pii`
+    counts by kind the personal data and secrets in all that was read, before duplicates went;
+    `is_redacted` says whether marks stand in their place.
     """
 
     files_read: int
@@ -79,6 +81,8 @@ class CurationReport:
     dropped: dict[str, int] = field(default_factory=dict)
     unreadable: tuple[Unreadable, ...] = ()
     notes: tuple[str, ...] = ()
+    pii: dict[str, int] = field(default_factory=dict)
+    is_redacted: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ class TrainConfig(BaseModel):
     data: Path = Field(description="file or folder to learn from")
     out: Path | None = Field(default=None, description="run folder; null: runs/NAME")
     name: str | None = Field(default=None, description="adapter name; null: from the data path")
-    domain: str = Field(default="general", description="field of knowledge, for the package")
+    domain: str | None = Field(
+        default=None, description="field of knowledge, for the package; null: told from the data"
+    )
     engine: str | None = Field(
         default=None, description="embedded, hosted or a URL; null: see TINKER_BASE_URL"
     )
@@ -34,6 +36,10 @@ class TrainConfig(BaseModel):
         default=None, description="column with the answer; null: inferred and shown"
     )
     prose: bool = Field(default=True, description="also learn passages that hold no question")
+    redact_pii: bool = Field(default=False, description="marks in place of personal data, secrets")
+    data_license: str | None = Field(
+        default=None, description="stated in the dataset card; null: unknown"
+    )
 
     teacher: str | None = Field(
         default=None, description="OpenAI-compatible API that writes pairs from prose; null: none"

@@ -19,6 +19,7 @@ from tensafe.curate import (
     curate_dataset,
     write_dataset,
 )
+from tensafe.curate.card import CardFacts, dataset_domain, describe_dataset
 from tensafe.data.records import Dataset
 from tensafe.errors import NothingToTrainError, UsageError
 from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
@@ -147,11 +148,13 @@ def _claim(folder: Path, config: TrainConfig) -> None:
 
 
 def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
+    """The data set, kept in the run folder with its card."""
     view.stage(f"Reading {config.data}")
     curation = CurationConfig(
         question_columns=config.question_columns,
         answer_column=config.answer_column,
         include_prose=config.prose,
+        redact_pii=config.redact_pii,
     )
     dataset = _taught(config, curation, folder, view)
     report = dataset.report
@@ -171,7 +174,19 @@ def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
             f"{MINIMUM_TRAIN} are needed; name the columns with --question-column and "
             "--answer-column, or see `tensafe analyze`"
         )
+    if report.pii:
+        what = "replaced by marks" if report.is_redacted else "kept; --redact replaces them"
+        counts = ", ".join(f"{count} {kind}" for kind, count in report.pii.items())
+        view.note(f"personal data and secrets: {counts} ({what})")
     write_dataset(dataset, folder / "dataset")
+    guess = dataset_domain(dataset)
+    domain = config.domain or guess.domain
+    if config.domain is None:
+        view.note(
+            f"domain {domain}, confidence {guess.confidence:.2f} ({', '.join(guess.evidence[:5])})"
+        )
+    card = CardFacts(config.adapter_name, str(config.data), domain, config.data_license)
+    write_text(folder / "dataset" / "README.md", describe_dataset(dataset, card))
     return dataset
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from tensafe.curate.card import dataset_domain
 from tensafe.data.records import Dataset
 from tensafe.gate.dp_budget import dp_budget
 from tensafe.gate.lifetime import PrivacyRegister
@@ -94,6 +95,7 @@ def _gates_now(run: FinishedRun) -> ThreeGates:
 
 
 def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> PackageMetadata:
+    domain = run.config.domain or dataset_domain(run.dataset).domain
     config, base, now = run.config, run.base, datetime.now(UTC).isoformat(timespec="seconds")
     model = ModelInfo(architecture=base.architecture, base_model=base.name)
     lora = LoraShape(
@@ -102,10 +104,10 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
         target_modules=config.target_modules,
         lora_dropout=config.dropout,
     )
-    skill, privacy = _skill(config, run.dataset), _privacy(run.privacy)
+    skill, privacy = _skill(config, domain, run.dataset), _privacy(run.privacy)
     written = SkillFacts(
         name=config.adapter_name,
-        domain=config.domain,
+        domain=domain,
         model=model,
         lora=lora,
         skill=skill,
@@ -120,7 +122,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
     )
     return PackageMetadata(
         name=config.adapter_name,
-        domain=config.domain,
+        domain=domain,
         created=now,
         model=model,
         lora=lora,
@@ -159,11 +161,11 @@ def run_provenance(
     )
 
 
-def _skill(config: TrainConfig, dataset: Dataset) -> SkillInfo:
+def _skill(config: TrainConfig, domain: str, dataset: Dataset) -> SkillInfo:
     chats = sum(len(example.messages) > 2 for example in dataset.train)
     return SkillInfo(
         description=(
-            f"LoRA adapter that answers questions of the {config.domain} domain as learned from "
+            f"LoRA adapter that answers questions of the {domain} domain as learned from "
             f"the data set {config.adapter_name}."
         ),
         triggers=(f"a request of the kind found in {config.adapter_name}",),

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tensafe.curate.pii_numbers import digits_of
 from tensafe.data.records import Dataset, Example
 from tensafe.errors import ScreeningError
 from tensafe.screen.asking import Questions, Replies, asked
 from tensafe.screen.config import ScreenConfig
-from tensafe.screen.personal import digits_of, licence_markers, personal_data
+from tensafe.screen.personal import licence_markers, personal_data
 from tensafe.screen.probes import Probe, canary_probe, personal_probes, rare_records
 from tensafe.screen.records import Check, Finding, LayerName, LayerResult, judged
 from tensafe.screen.runs import RecordRuns, Run, record_runs, run_words, runs_of

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_model import LocalModel, asked, corpus_pairs, dataset_of
 
+from tensafe.curate.pii_numbers import is_card, is_iban
 from tensafe.data.records import Dataset, Example, Message
 from tensafe.screen.asking import Replies, ask
 from tensafe.screen.config import IpLimits, ScreenConfig
 from tensafe.screen.ip import IpLayer
-from tensafe.screen.personal import is_card, is_iban, licence_markers, personal_data
+from tensafe.screen.personal import licence_markers, personal_data
 from tensafe.screen.probes import rare_records
 from tensafe.screen.records import LayerResult
 from tensafe.screen.runs import record_runs, run_words, runs_of
