@@ -220,7 +220,8 @@ def _count(tally: _Tally, example: Example, seen: set[bytes]) -> None:
 def _layout(extraction: Extraction, tally: _Tally) -> Layout:
     """The layout of most rows of a table, or of most of a text."""
     asked = tally.examples["qa"] + tally.examples["chat"]
-    if tally.skipped[PREFERENCE] > asked + tally.examples["text"]:
+    skipped = tally.skipped[PREFERENCE] > asked + tally.examples["text"]
+    if extraction.has_preference or skipped:
         return "preference"
     if tally.chars["text"] > tally.chars["qa"] + tally.chars["chat"]:
         return "plain text"

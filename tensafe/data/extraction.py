@@ -55,6 +55,7 @@ class Extraction:
     records: int = 0
     chars: int = 0
     chat_layouts: tuple[str, ...] = ()
+    has_preference: bool = False
 
 
 def extract(file: SourceFile, options: ReadOptions) -> Extraction:
@@ -140,11 +141,11 @@ def _from_rows(
     ]
     layouts = Counter(layout for row in rows if (layout := chat_layout(row.fields)))
     extraction.chat_layouts = tuple(sorted(layouts))
-    has_preference = any(is_preference(row.fields) for row in rows)
+    extraction.has_preference = any(is_preference(row.fields) for row in rows)
     mapping = infer_mapping(tabular, options.columns) if tabular else None
     prose_column = _prose_column(tabular) if isinstance(mapping, str) else None
     extraction.columns = tuple(dict.fromkeys(name for row in rows for name in row.fields))
-    extraction.mapping = _mapping_words(mapping, layouts, has_preference, prose_column)
+    extraction.mapping = _mapping_words(mapping, layouts, extraction.has_preference, prose_column)
     plan = _RowPlan(mapping, prose_column, options)
     return _row_examples(extraction, stream, plan)
 
