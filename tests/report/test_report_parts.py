@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensafe.evaluate.items import ItemResult
@@ -39,6 +39,8 @@ def item(number: int, score: float, base_score: float) -> ItemResult:
     )  # fmt: skip
 
 
+# Drawing sixty pairs is slow on a busy machine, which says nothing about the law.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scores=st.lists(st.tuples(SCORES, SCORES), max_size=60), seed=st.integers(0, 99))
 def test_shown_answers_follow_from_digests_and_outcomes_alone(
     scores: list[tuple[float, float]], seed: int
