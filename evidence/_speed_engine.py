@@ -51,6 +51,10 @@ def direct(folder: Path, config: EngineConfig, meter: Meter, *, private: bool) -
             )
             for row in rows
         ]
+        mechanism = backend.training_run("run").mechanism
+        if mechanism is not None:
+            # The accountant loads its library and its tables once a process.
+            mechanism.epsilon(further_steps=1)
         meter.start()
         for start in range(0, len(data), setting.BATCH):
             backend.forward_backward("run", data[start : start + setting.BATCH], "cross_entropy")
