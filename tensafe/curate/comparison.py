@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import overload
 
@@ -19,9 +20,9 @@ class _KeptTexts(Sequence[str]):
     def __init__(self, rows: Rows, kept: Positions) -> None:
         self._rows, self._kept = rows, kept
 
+    @abstractmethod
     def text(self, place: int) -> str:
         """The text of the kept row at this place."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self._kept)
