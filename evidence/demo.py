@@ -6,6 +6,7 @@ Limits: 15 minutes in all, 8 without the installation, on 2 cores.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -23,11 +24,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        # A make that knows its parent prints the folders it enters, after the demo's last line.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
         started = time.monotonic()
-        subprocess.run(["make", "setup"], cwd=clone, check=True)
+        subprocess.run(["make", "setup"], cwd=clone, env=environment, check=True)
         installed = time.monotonic()
         done = subprocess.run(
-            ["make", "demo"], cwd=clone, stdout=subprocess.PIPE, text=True, check=False
+            ["make", "demo"],
+            cwd=clone,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         finished = time.monotonic()
         print(done.stdout)

@@ -43,7 +43,7 @@ def main() -> int:
     trained = tensafe(
         "train", "--data", str(DATA.relative_to(ROOT)), "--out", "runs/demo/adapter",
         "--name", "veldrun-helpdesk", "--domain", "customer support",
-        "--steps", "30", "--max-test-items", "1000", "--json",
+        "--steps", "36", "--max-test-items", "1000", "--json",
     )  # fmt: skip
     if trained.returncode != 0:
         print(trained.stdout)
