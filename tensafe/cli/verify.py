@@ -134,6 +134,7 @@ def _as_json(file: Path, result: Verification, code: int) -> dict[str, object]:
 def _print_verification(file: Path, result: Verification) -> None:
     from rich.text import Text
 
+    from tensafe.tgsp.keys import Identity
     from tensafe.tgsp.text import one_line
 
     console = _console()
@@ -150,7 +151,7 @@ def _print_verification(file: Path, result: Verification) -> None:
         creator = result.manifest.view.creator
         claim = "signed by" if result.verdict != "refused" else "claims to be by"
         known = f", known to you as {result.trust.known_as}" if result.trust.known_as else ""
-        who = f"{creator.name} <{creator.email}>{known}"
+        who = f"{Identity(creator.name, creator.email, creator.organization)}{known}"
         console.print(Text(f"{claim} {one_line(who)}"), soft_wrap=True)
         console.print(Text(f"key     {creator.public_key_fingerprint}"), soft_wrap=True)
         console.print(Text(f"adapter {result.payload_hash}"), soft_wrap=True)

@@ -57,6 +57,11 @@ class Identity:
     email: str
     organization: str = ""
 
+    def __str__(self) -> str:
+        """What was stated of name, organization and mail address, on one line."""
+        parts = [self.name, self.organization, f"<{self.email}>" if self.email else ""]
+        return ", ".join(part for part in parts if part)
+
 
 @dataclass(frozen=True)
 class PublicIdentity:

@@ -71,7 +71,7 @@ def write_skill_doc(facts: SkillFacts) -> str:
         ("Composes with", _composes(facts)),
         ("Limits", _limits(facts)),
         ("Compliance", _compliance(facts.skill)),
-        ("Creator", _creator(facts.creator)),
+        ("Creator", _line(str(facts.creator))),
     ]
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections)
     return f"---\n{_front_matter(facts)}\n---\n\n# {title}\n\n{body}\n"
@@ -254,11 +254,6 @@ def _compliance(skill: SkillInfo) -> str:
         return "Nothing is declared."
     tags = "\n".join(f"- {_line(tag)}" for tag in skill.compliance)
     return f"Declared and signed by the creator; nobody else has examined it:\n\n{tags}"
-
-
-def _creator(creator: Identity) -> str:
-    parts = [creator.name, creator.organization, f"<{creator.email}>" if creator.email else ""]
-    return ", ".join(_line(part) for part in parts if part)
 
 
 def _line(text: str) -> str:
