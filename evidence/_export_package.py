@@ -86,7 +86,8 @@ def package(folder: Path, adapter: Path, base: Any, passphrase: str) -> Path:
             lora=lora,
             skill=skill,
             screening=ScreeningInfo(
-                ("allowlist", "svd_analysis", "mahalanobis_ood"), True, now(), _hex("screening")
+                ("allowlist", "svd_analysis", "mahalanobis_ood"), True, now(), _hex("screening"),
+                {"report_digest": _hex("screening")},
             ),
             provenance=Provenance(
                 _hex("train"), _hex("test"), base.digest, base.tokenizer_digest,

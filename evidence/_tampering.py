@@ -65,7 +65,7 @@ def small_package(folder: Path, signer: KeyPair) -> bytes:
     The gate records and the metadata are this script's input, shaped as a run's; what is shown
     about the package does not depend on what they say.
     """
-    reports = {name: _hex(f"report of {name}") for name in ("qa_verify", "rvu_v2_pass")}
+    reports = {name: hex_of(f"report of {name}") for name in ("qa_verify", "rvu_v2_pass")}
     gates = ThreeGates(
         GateRecord(
             "qa_verify", "passed", 0.9, 0.8, "input", report_digest=reports["qa_verify"]
@@ -172,7 +172,7 @@ def _identity_of(signer: KeyPair) -> Change:
     return change
 
 
-def _hex(text: str) -> str:
+def hex_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -197,7 +197,7 @@ def _metadata(creator: Identity, reports: dict[str, str]) -> PackageMetadata:
         "tamper-evidence", "general", model, lora, skill, evaluation, (), privacy, creator,
         trained_on=400,
     )  # fmt: skip
-    provenance = Provenance(*(_hex(part) for part in ("train", "test", "base", "tok", "chat")),
+    provenance = Provenance(*(hex_of(part) for part in ("train", "test", "base", "tok", "chat")),
                             code_version="evidence", recipe="sft")  # fmt: skip
     return PackageMetadata(
         name="tamper-evidence",
@@ -206,7 +206,9 @@ def _metadata(creator: Identity, reports: dict[str, str]) -> PackageMetadata:
         model=model,
         lora=lora,
         skill=skill,
-        screening=ScreeningInfo(layers, True, now(), reports["rvu_v2_pass"]),
+        screening=ScreeningInfo(
+            layers, True, now(), reports["rvu_v2_pass"], {"report_digest": reports["rvu_v2_pass"]}
+        ),
         provenance=provenance,
         privacy=privacy,
         evaluation=evaluation,

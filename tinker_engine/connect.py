@@ -23,6 +23,7 @@ from tinker_engine.connection import (
     Connection,
     Kind,
     base_info,
+    base_shape,
     connection_of,
     download_adapter,
     load_tokenizer,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Connection",
     "base_info",
+    "base_shape",
     "connect",
     "connection_of",
     "download_adapter",

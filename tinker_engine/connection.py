@@ -29,7 +29,7 @@ from tinker_engine.errors import (
 if TYPE_CHECKING:
     import tinker
 
-    from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+    from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
     from tinker_engine.server.host import Host
 
 logger = logging.getLogger(__name__)
@@ -153,6 +153,17 @@ def base_info(client: Connection | tinker.ServiceClient) -> BaseInfo:
     connection = connection_of(client)
     _require_engine(connection, "the identity of its base model")
     return BaseInfo(**_get(connection, f"{_EXTENSIONS}/base").json())
+
+
+def base_shape(client: Connection | tinker.ServiceClient) -> BaseShape:
+    """The linear modules that an adapter can attach to on this engine's base model."""
+    from tinker_engine.runtime.records import BaseShape
+
+    connection = connection_of(client)
+    _require_engine(connection, "the shape of its base model")
+    answer = _get(connection, f"{_EXTENSIONS}/base/shape").json()
+    modules = {name: (int(i), int(o)) for name, (i, o) in answer["modules"].items()}
+    return BaseShape(modules, int(answer["num_experts"]))
 
 
 def run_privacy(client: Connection | tinker.ServiceClient, run_id: str) -> PrivacyRecord:

@@ -12,7 +12,7 @@ from importlib import import_module
 import typer
 
 COMMANDS = (
-    "init", "train", "report", "screen", "pack", "analyze", "verify", "export", "keys",
+    "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "keys",
 )  # fmt: skip
 
 

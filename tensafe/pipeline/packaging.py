@@ -132,6 +132,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
             passed=run.screening_passed,
             timestamp=now,
             report_digest=run.screening_digest,
+            record=run.screening_record,
         ),
         provenance=run_provenance(config, run.dataset, base, run.training),
         privacy=privacy,

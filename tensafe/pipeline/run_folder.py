@@ -20,6 +20,7 @@ from tensafe.errors import DataError, GateRefusedError
 from tensafe.files import write_json
 from tensafe.gate.records import GateRecord, ThreeGates
 from tensafe.pipeline.config import TrainConfig
+from tensafe.screen.records import public_record
 from tensafe.screen.subject import is_run, read_object
 from tensafe.tgsp import EvaluationInfo, LayerResult
 from tinker_engine.recipes.sft import SftResult
@@ -51,6 +52,7 @@ class FinishedRun:
     evaluation: EvaluationInfo
     layers: tuple[LayerResult, ...]
     screening_digest: str
+    screening_record: dict[str, object]
     screening_passed: bool
     privacy: PrivacyRecord | None
     gates: ThreeGates
@@ -138,6 +140,7 @@ def _read(folder: Path) -> FinishedRun:
             for one in screening["layers"]
         ),
         screening_digest=gates.rvu_v2_pass.report_digest,
+        screening_record=public_record(screening, gates.rvu_v2_pass.report_digest),
         screening_passed=screening["passed"] is True,
         privacy=PrivacyRecord(**read_object(private)) if config.dp and private.is_file() else None,
         gates=gates,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 from tensafe.gate.records import GateRecord
 
@@ -112,22 +112,8 @@ class ScreenReport:
         return "".join(line + "\n" for line in lines)
 
     def public(self) -> dict[str, object]:
-        """Verdicts and figures without any text of prompts, outputs or data."""
-        return {
-            "version": self.version,
-            "screening_passed": self.passed,
-            "screening_hash": self.digest,
-            "layers": [layer.name for layer in self.layers],
-            "results": [
-                {
-                    "name": layer.name,
-                    "passed": layer.passed,
-                    "score": layer.score,
-                    "threshold": layer.threshold,
-                }
-                for layer in self.layers
-            ],
-        }
+        """The record for a package: see `public_record`."""
+        return public_record(json.loads(self.to_json()), self.digest)
 
     def gate(self) -> GateRecord:
         """The `rvu_v2_pass` verdict: the number of failed layers, of which none is allowed."""
@@ -143,9 +129,48 @@ class ScreenReport:
             threshold=0.0,
             reason=reason,
             advice=tuple(advice for layer in failed for advice in _ADVICE[layer.name]),
-            evidence={"layers": self.public()["results"], "reference": self.reference_digest},
+            evidence={"layers": self.public()["layers"], "reference": self.reference_digest},
             report_digest=self.digest,
         )
+
+
+def public_record(report: Mapping[str, Any], digest: str) -> dict[str, object]:
+    """What a package tells of a screening: verdicts, figures and limits.
+
+    No text of prompts, outputs, data or settings is in it. `report` is a report file's content
+    and `digest` that file's SHA-256; a malformed one raises KeyError or TypeError.
+    """
+    return {
+        "version": report["version"],
+        "report_digest": digest,
+        "adapter_digest": report["adapter_digest"],
+        "train_digest": report["train_digest"],
+        "reference_digest": report["reference_digest"],
+        "suites": dict(report["suites"]),
+        "limits": _numbers(report["config"]),
+        "passed": report["passed"],
+        "layers": [
+            {
+                **{key: layer[key] for key in ("name", "passed", "score", "threshold")},
+                "checks": [
+                    {key: check[key] for key in ("name", "value", "limit")}
+                    for check in layer["checks"]
+                ],
+            }
+            for layer in report["layers"]
+        ],
+    }
+
+
+def _numbers(settings: Mapping[str, Any]) -> dict[str, object]:
+    """The numeric settings; canaries, file names and paths are the owner's."""
+    kept: dict[str, object] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            kept[key] = _numbers(cast("dict[str, Any]", value))
+        elif isinstance(value, bool | int | float):
+            kept[key] = value
+    return kept
 
 
 _ADVICE: dict[LayerName, tuple[str, ...]] = {

@@ -15,7 +15,8 @@ from typing import Any, Literal, cast
 from tensafe.curate.dataset_files import read_dataset
 from tensafe.data.records import Dataset
 from tensafe.errors import DataError
-from tensafe.tgsp.reader import open_package
+from tensafe.tgsp.manifest import ManifestView
+from tensafe.tgsp.reader import Package, open_package
 from tensafe.tgsp.trust import NOBODY
 from tensafe.tgsp.verification import verify_package
 
@@ -91,21 +92,10 @@ def _run(folder: Path) -> Subject:
 
 
 def _package(path: Path, folder: Path) -> Subject:
-    from tinker_engine.models.adapter_files import AdapterConfig
-
     manifest = verify_package(path, NOBODY).require(trusted=False)
     view = manifest.view
-    folder.mkdir(parents=True)
-    declared = AdapterConfig(
-        base_model=view.model.base_model,
-        rank=view.lora_config.rank,
-        alpha=view.lora_config.alpha,
-        targets=tuple(view.lora_config.target_modules),
-        fan_in_fan_out=False,
-    )
-    (folder / ADAPTER_CONFIG).write_text(declared.to_json(), encoding="utf-8")
     with open_package(path) as package:
-        (folder / ADAPTER_WEIGHTS).write_bytes(package.payload)
+        write_adapter_files(package, view, folder)
     provenance = cast("dict[str, Any]", manifest.raw.get("provenance") or {})
     dataset = None
     if is_run(path.resolve().parent):
@@ -119,6 +109,22 @@ def _package(path: Path, folder: Path) -> Subject:
         str(provenance.get("base_weights") or ""),
         dataset,
     )
+
+
+def write_adapter_files(package: Package, view: ManifestView, folder: Path) -> None:
+    """A package's adapter as a PEFT folder, which must not exist yet."""
+    from tinker_engine.models.adapter_files import AdapterConfig
+
+    folder.mkdir(parents=True)
+    declared = AdapterConfig(
+        base_model=view.model.base_model,
+        rank=view.lora_config.rank,
+        alpha=view.lora_config.alpha,
+        targets=tuple(view.lora_config.target_modules),
+        fan_in_fan_out=False,
+    )
+    (folder / ADAPTER_CONFIG).write_text(declared.to_json(), encoding="utf-8")
+    (folder / ADAPTER_WEIGHTS).write_bytes(package.payload)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -73,7 +73,11 @@ class SkillPart(_Part):
 
 
 class RvuSafetyPart(_Part):
-    """What screening found; `screening_hash` is the SHA-256 of the screening report."""
+    """What screening found; `screening_hash` is the SHA-256 of the screening report.
+
+    In this project's packages that is the report without text, which stands in the manifest as
+    `screening`; the one with quotes stays with the owner of the data.
+    """
 
     version: Literal["RVUv2"]
     layers: Texts
@@ -160,6 +164,7 @@ class ManifestView(_Part):
     signatures: SignaturesPart
     created: str | None = None
     skill_doc: str | None = None
+    screening: dict[str, object] | None = None
     provenance: dict[str, object] | None = None
     privacy: PrivacyPart | None = None
     evaluation: EvaluationPart | None = None

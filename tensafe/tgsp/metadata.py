@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tensafe.tgsp.canonical import canonical_json, sha256_hex
+
 WEIGHT_LAYERS = ("allowlist", "svd_analysis", "mahalanobis_ood")
 
 
@@ -51,12 +53,17 @@ class SkillInfo:
 
 @dataclass(frozen=True)
 class ScreeningInfo:
-    """The screening result: every layer that ran, and the SHA-256 of the report file."""
+    """The screening result: every layer that ran, and the SHA-256 of the report file.
+
+    `record` is the report without any text (`tensafe.screen.records.public_record`). It stands in
+    the package, and `screening_hash` is the SHA-256 of its canonical JSON.
+    """
 
     layers: tuple[str, ...]
     passed: bool
     timestamp: str
     report_digest: str
+    record: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,7 @@ def manifest_parts(metadata: PackageMetadata) -> dict[str, object]:
         "skill": _skill(metadata.skill, metadata.evaluation.score),
         "skill_doc": metadata.skill_doc,
         "rvu_safety": _rvu_safety(metadata.screening),
+        "screening": dict(metadata.screening.record),
         "provenance": _provenance(metadata.provenance),
         "privacy": _privacy(metadata.privacy),
         "evaluation": _evaluation(metadata.evaluation),
@@ -197,7 +205,7 @@ def _rvu_safety(screening: ScreeningInfo) -> dict[str, object]:
         "layers": list(screening.layers),
         "screening_passed": screening.passed,
         "screening_timestamp": screening.timestamp,
-        "screening_hash": screening.report_digest,
+        "screening_hash": sha256_hex(canonical_json(screening.record)),
     }
 
 

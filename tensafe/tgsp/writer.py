@@ -146,7 +146,8 @@ def _require_screening(record: GateRecord, metadata: PackageMetadata) -> None:
     screening = metadata.screening
     if record.score > record.threshold or not screening.passed:
         raise GateRefusedError("rvu_v2_pass is recorded as passed, but a screening layer failed")
-    if screening.report_digest != record.report_digest:
+    stated = screening.record.get("report_digest")
+    if not screening.report_digest == record.report_digest == stated:
         raise GateRefusedError("the screening in the metadata is not the one rvu_v2_pass judged")
     missing = [layer for layer in WEIGHT_LAYERS if layer not in screening.layers]
     if missing:

@@ -99,7 +99,7 @@ def metadata(*, private: bool = True, **changes: Any) -> PackageMetadata:
         skill=skill,
         screening=ScreeningInfo(
             ("toxicity", "bias", "ip", "allowlist", "svd_analysis", "mahalanobis_ood"),
-            True, CREATED, digest("screening"),
+            True, CREATED, digest("screening"), {"report_digest": digest("screening")},
         ),
         provenance=Provenance(
             digest("train"), digest("test"), digest("base"), digest("tokenizer"),

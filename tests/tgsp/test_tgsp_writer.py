@@ -14,7 +14,7 @@ from sample_package import adapter, digest, gates, key_pair, metadata, trusting
 from tensafe.errors import DataError, GateRefusedError, VerificationError
 from tensafe.gate.records import ThreeGates
 from tensafe.tgsp import PackageMetadata, package_digest, verify_package, write_package
-from tensafe.tgsp.canonical import sha256_hex
+from tensafe.tgsp.canonical import canonical_json, sha256_hex
 
 SIGNER = key_pair()
 
@@ -199,6 +199,8 @@ def test_a_signer_that_signs_something_else_is_noticed(tmp_path: Path) -> None:
 
 def test_gate_reports_are_bound_by_digest(tmp_path: Path) -> None:
     manifest, _ = parts(write(tmp_path / "a.tgsp").path.read_bytes())
-    assert manifest["rvu_safety"]["screening_hash"] == digest("screening")
+    record = manifest["screening"]
+    assert record["report_digest"] == digest("screening")
+    assert manifest["rvu_safety"]["screening_hash"] == sha256_hex(canonical_json(record))
     assert manifest["evaluation"]["report_digest"] == digest("evaluation")
     assert manifest["gates"]["qa_verify"]["report_digest"] == digest("evaluation")

@@ -13,6 +13,7 @@ from typing import Protocol
 from tinker_engine.runtime.records import (
     AdamParams,
     BaseInfo,
+    BaseShape,
     LossName,
     LossOutput,
     PrivacyRecord,
@@ -30,6 +31,10 @@ class Backend(Protocol):
     @property
     def base(self) -> BaseInfo:
         """Identity of the base model that every run and sampler here shares."""
+        ...
+
+    def shape(self) -> BaseShape:
+        """The linear modules of the base, and whether it has experts."""
         ...
 
     def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:

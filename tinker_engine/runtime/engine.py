@@ -22,7 +22,7 @@ from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
 from tinker_engine.runtime.queue import ComputeQueue, Job
-from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
 from tinker_engine.runtime.sampling_sessions import Samplers
 from tinker_engine.runtime.training_requests import TrainingRuns
 from tinker_engine.storage.checkpoints import CheckpointFolders
@@ -107,6 +107,11 @@ class Engine:
     def base_info(self) -> BaseInfo:
         """Identity of the base model."""
         return self._backend.base
+
+    @property
+    def base_shape(self) -> BaseShape:
+        """What an adapter can attach to."""
+        return self._backend.shape()
 
     def create_session(
         self,

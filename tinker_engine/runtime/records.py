@@ -216,3 +216,14 @@ class BaseInfo:
     max_context: int
     vocab_size: int
     hidden_size: int
+
+
+@dataclass(frozen=True)
+class BaseShape:
+    """What an adapter can attach to: linear modules by full name with (in, out) features.
+
+    `num_experts` is 0 for a dense model.
+    """
+
+    modules: dict[str, tuple[int, int]]
+    num_experts: int

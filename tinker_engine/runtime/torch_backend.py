@@ -44,6 +44,7 @@ from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.runtime.records import (
     AdamParams,
     BaseInfo,
+    BaseShape,
     LossName,
     LossOutput,
     Precision,
@@ -104,6 +105,11 @@ class TorchBackend:
     @property
     def base(self) -> BaseInfo:
         return self._base.info
+
+    def shape(self) -> BaseShape:
+        modules = linear_modules(self._base.model)
+        config = cast(Any, self._base.model).config
+        return BaseShape({name: _shape(modules, name) for name in modules}, _experts(config))
 
     # Runs
 
@@ -324,6 +330,15 @@ def _shape(modules: Mapping[str, torch.nn.Module], name: str) -> tuple[int, int]
     weight = cast(torch.Tensor, module.weight)
     rows, columns = int(weight.shape[0]), int(weight.shape[1])
     return (columns, rows) if isinstance(module, torch.nn.Linear) else (rows, columns)
+
+
+def _experts(config: Any) -> int:
+    """Experts of a layer, by the names that model families give them; 0 when dense."""
+    for name in ("num_experts", "num_local_experts", "n_routed_experts"):
+        count = getattr(config, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    return 0
 
 
 def _check_same_adapter(ours: RunSpec, theirs: RunSpec) -> None:

@@ -36,6 +36,10 @@ def extension_routes(engine: Engine) -> APIRouter:
     async def base() -> Response:
         return JsonResponse(dataclasses.asdict(engine.base_info))
 
+    @router.get("/base/shape")
+    async def base_shape() -> Response:
+        return JsonResponse(dataclasses.asdict(engine.base_shape))
+
     @router.get("/runs/{run_id}/privacy")
     def privacy(run_id: str) -> Response:
         return JsonResponse(dataclasses.asdict(engine.privacy(check_run_id(run_id))))
