@@ -23,6 +23,7 @@ CAPTION = "caption of a picture that isn't there"
 GOALS = "learning goals"
 CELLS = "cells of a table without its shape"
 NOISE = "garbled text"
+UNFILLED = "template that was never filled in"
 
 _PAGE = re.compile(
     r"^[\s\-–—|.*]*(?:page|p\.|seite)?\s*(?:\d{1,4}|[ivxlc]{1,7})\s*(?:(?:of|/|von)\s*\d{1,4})?"
@@ -54,6 +55,13 @@ _GOALS = re.compile(
 )
 _LISTED = re.compile(r"^\s*[*•\-–]\s")
 _MAX_CAPTION_CHARS = 240
+# What stands where somebody should have written: alone on a line, or behind a label.
+_UNFILLED = re.compile(
+    r"^\s*(?:[-*+•]\s+)?(?:(?:\*\*|__)?[^\n:*_]{1,60}(?::(?:\*\*|__)?|(?:\*\*|__):)\s+)?"
+    r"(?:\[(?:more information needed|insert\b[^\]]{0,60}|to be (?:added|written|completed|done)"
+    r"|todo|tbd|fill in[^\]]{0,60}|your [^\]]{1,60} here)\]|todo|tbd|lorem ipsum\b.*)\s*[.…]*\s*$",
+    re.IGNORECASE,
+)
 _CITES = re.compile(r"https?://|\b(?:19|20)\d\d\b|\baccessed\b|\bpp?\.\s*\d", re.IGNORECASE)
 _GARBLED_TOKENS = 120
 _WORDLIKE = re.compile(
@@ -114,6 +122,8 @@ def reason_to_leave(text: str) -> str | None:
         return CONTENTS
     if len(text) <= _MAX_LICENCE_CHARS and _LICENCE.search(text):
         return LICENCE
+    if all(_UNFILLED.match(line) for line in lines):
+        return UNFILLED
     if not re.search(r"[^\W\d_]{2}", text):
         return CELLS
     return NOISE if is_garbled(text) else None

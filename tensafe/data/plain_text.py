@@ -79,7 +79,8 @@ def _without_link_marks(line: str) -> str:
 
 
 def _markdown(lines: Iterator[tuple[int, str]]) -> Iterator[Paragraph]:
-    for start, block in _blocks(_with_blanks_around_headings(_without_front_matter(lines))):
+    shown = _without_comments(_without_front_matter(lines))
+    for start, block in _blocks(_with_blanks_around_headings(shown)):
         heading = _ATX.match(block[0])
         if heading and len(block) == 1:
             yield Paragraph(heading.group(2).strip(), f"line {start}", len(heading.group(1)))
@@ -104,6 +105,32 @@ def _with_blanks_around_headings(lines: Iterator[tuple[int, str]]) -> Iterator[t
             yield number, "\u200b"
         else:
             yield number, line
+
+
+def _without_comments(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Leaves out `<!-- comments -->`, which no reader of the page sees; code fences keep theirs."""
+    fenced = hidden = False
+    for number, line in lines:
+        if not hidden and _FENCE.match(line):
+            fenced = not fenced
+        if fenced or not (hidden or "<!--" in line):
+            yield number, line
+            continue
+        kept, hidden = _shown(line, hidden=hidden)
+        yield number, kept
+
+
+def _shown(line: str, *, hidden: bool) -> tuple[str, bool]:
+    """What of a line stands outside of comments, and whether one is open at its end."""
+    kept: list[str] = []
+    while line:
+        mark = "-->" if hidden else "<!--"
+        before, found, line = line.partition(mark)
+        if not hidden:
+            kept.append(before)
+        if found:
+            hidden = not hidden
+    return "".join(kept).rstrip(), hidden
 
 
 def _without_front_matter(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:

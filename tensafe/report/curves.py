@@ -60,9 +60,10 @@ class Plot:
 
 def ticks(high: float, *, count: int = 4) -> list[float]:
     """Round values from 0 up to and not beyond `high`, about `count` of them."""
-    if not (math.isfinite(high) and high > 0):
-        return [0.0]
+    # A fourth of the smallest float is 0, which has no logarithm.
     raw = high / count
+    if not (math.isfinite(high) and raw > 0):
+        return [0.0]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1.0, 2.0, 2.5, 5.0, 10.0) if s * power >= raw * 0.999)
     return [round(i * step, 12) for i in range(math.floor(high / step + 1e-9) + 1)]

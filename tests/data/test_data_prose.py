@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tensafe.data import Example, ReadOptions, extract, find_files
+from tensafe.data.layouts import Skipped
 from tensafe.data.passages import unwrap
 from tensafe.data.pdf import split_paragraphs
 
@@ -60,6 +61,26 @@ def test_markdown_headings_that_ask(tmp_path: Path) -> None:
     prose = [example.reference for example in examples if example.kind == "text"]
     assert prose[0].startswith("All about it\n\nThis page")
     assert not any("In the hall" in text for text in prose)
+
+
+def test_comments_and_unfilled_templates_teach_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "card.md"
+    path.write_text(
+        "# Card\n\n## Uses\n\n<!-- Say what it is for,\nin two lines. -->\n\n"
+        "[More Information Needed]\n\n## Limits\n\nIt was tested on <!-- really? -->bicycles "
+        "alone, in the rain and in the sun.\n\n- **Author:** TODO\n\n"
+        "```\n<!-- code stays -->\n```\n",
+        encoding="utf-8",
+    )
+    (file,) = find_files(path).files
+    items = list(extract(file, ReadOptions()).items)
+    shown = str([item.messages for item in items if isinstance(item, Example)])
+    assert "bicycles alone" in shown
+    assert "<!-- code stays -->" in shown
+    for hidden in ("Say what", "two lines", "really", "More Information", "TODO"):
+        assert hidden not in shown
+    reasons = [item.reason for item in items if isinstance(item, Skipped)]
+    assert reasons.count("template that was never filled in") == 2
 
 
 def test_questions_nobody_answers_stay_prose(tmp_path: Path) -> None:
