@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tinker_engine.runtime.records import (
     AdamParams,
@@ -31,6 +31,11 @@ class Backend(Protocol):
     @property
     def base(self) -> BaseInfo:
         """Identity of the base model that every run and sampler here shares."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The base's tokenizer (transformers), for the compute thread alone; others copy it."""
         ...
 
     def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:

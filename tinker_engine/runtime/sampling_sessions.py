@@ -37,7 +37,10 @@ _ENDED_KEPT = 1024
 
 @dataclass
 class Sampler:
-    """One sampling session. `source` gives the adapter folder, None for the bare base."""
+    """One sampling session. `source` gives the adapter folder, None for the bare base.
+
+    With `digest`, the weights that are loaded must have it.
+    """
 
     id: str
     session_id: str
@@ -45,6 +48,7 @@ class Sampler:
     model_path: str | None
     source: Callable[[], Path] | None
     snapshot: Path | None = None
+    digest: str | None = None
     clients: int = 0
     logs: dict[int, CompletionLog] = field(default_factory=dict)
 
@@ -123,6 +127,21 @@ class Samplers:
             self._samplers[sampler_id] = sampler
         return sampler_id
 
+    def serve(self, sampler_id: str, source: Callable[[], Path] | None, digest: str | None) -> None:
+        """Offer weights without a session, until they are withdrawn; repeating it is harmless."""
+        name = self._backend.base.name
+        with self._lock:
+            self._samplers.setdefault(
+                sampler_id, Sampler(sampler_id, "", name, None, source, digest=digest)
+            )
+
+    def withdraw(self, sampler_id: str, run_drop: Callable[[Callable[[], None]], None]) -> None:
+        """End what `serve` offers; `run_drop` runs the backend's part on its thread."""
+        with self._lock:
+            sampler = self._samplers.pop(sampler_id, None)
+        if sampler is not None:
+            run_drop(lambda: self._drop(sampler))
+
     def get(self, sampler_id: str) -> Sampler:
         """A sampling session of this process; raises NotFoundError."""
         with self._lock:
@@ -146,7 +165,7 @@ class Samplers:
     def count(self) -> int:
         """How many sampling sessions are open."""
         with self._lock:
-            return len(self._samplers)
+            return sum(1 for sampler in self._samplers.values() if sampler.session_id)
 
     def join(self, sampler_id: str) -> int:
         """A number for a further client of a session (the first client is 0)."""
@@ -201,7 +220,11 @@ class Samplers:
             oldest, _ = self._loaded.popitem(last=False)
             self._backend.drop_sampler(oldest)
         adapter = None if sampler.source is None else sampler.source()
-        self._loaded[sampler_id] = self._backend.create_sampler(sampler_id, adapter)
+        loaded = self._backend.create_sampler(sampler_id, adapter)
+        if sampler.digest is not None and loaded != sampler.digest:
+            self._backend.drop_sampler(sampler_id)
+            raise CheckpointError(f"the weights have digest {loaded}, expected {sampler.digest}")
+        self._loaded[sampler_id] = loaded
 
     def begin(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
         """Take a request into the running batch."""

@@ -111,6 +111,10 @@ class TorchBackend:
     def base(self) -> BaseInfo:
         return self._base.info
 
+    @property
+    def tokenizer(self) -> Any:
+        return self._base.tokenizer
+
     # Runs
 
     def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:
