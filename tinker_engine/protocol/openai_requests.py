@@ -212,6 +212,11 @@ class ChatBody(GenerationBody):
         return self
 
     @property
+    def offered_tools(self) -> list[ToolBody] | None:
+        """The tools that the model is told of."""
+        return None if self.tool_choice == "none" else self.tools
+
+    @property
     def token_limit(self) -> int | None:
         """The most new tokens, by the newer name or by the older one."""
         newer = self.max_completion_tokens

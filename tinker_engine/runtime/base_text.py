@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, cast
@@ -23,6 +24,8 @@ class BaseText:
         from tinker_engine.recipes.chat_format import PLAIN_TEMPLATE
 
         self._tokenizer = copy.deepcopy(tokenizer)
+        # What is too long is refused with numbers; a warning in the log would only repeat it.
+        self._tokenizer.model_max_length = sys.maxsize
         self._lock = threading.Lock()
         self.vocabulary = Vocabulary(self._tokenizer)
         template = str(self._tokenizer.chat_template or PLAIN_TEMPLATE)

@@ -97,7 +97,7 @@ class FailureGuard:
 
 
 def error_response(error: EngineError, path: str = "") -> Response:
-    """The answer for an engine error: its status, message and category (under `/v1` as OpenAI does)."""
+    """The answer for an engine error, in the layout that clients of the path expect."""
     if is_openai_path(path):
         return JsonResponse(openai_error(error), status_code=error.status)
     body = {"error": str(error), "detail": str(error), "category": error.category}

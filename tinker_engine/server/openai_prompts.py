@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -35,8 +34,7 @@ def chat_question(body: ChatBody, text: BaseText, base: BaseInfo) -> Question:
     """The question that a chat asks; raises ParameterError."""
     if body.token_limit == 0:
         raise ParameterError("max_tokens must be at least 1 in a chat", param="max_tokens")
-    tools = None if body.tool_choice == "none" else body.tools
-    prompt = text.chat_prompt(body.messages, tools)
+    prompt = text.chat_prompt(body.messages, body.offered_tools)
     top = body.top_logprobs or 0
     return Question([_request(body, prompt, base, "messages", body.token_limit, top)])
 
@@ -95,8 +93,7 @@ def _request(
         temperature=1.0 if body.temperature is None else body.temperature,
         top_p=1.0 if body.top_p is None else body.top_p,
         top_k=-1 if body.top_k is None else body.top_k,
-        # Always a seed: a batch that must be run again gives the same tokens then.
-        seed=secrets.randbits(63) if body.seed is None else body.seed,
+        seed=body.seed,
         stop_token_ids=(),
         stop_strings=body.stops,
         prompt_logprobs=bool(scores_prompt),

@@ -26,7 +26,6 @@ from tinker_engine.server.openai_writer import AnswerWriter, EventResponse, even
 DIGEST_HEADER = "x-adapter-digest"
 # A stream that has nothing to say sends a comment this often, so that nobody hangs up.
 _QUIET_S = 10.0
-_LOOK_S = 1.0
 
 T = TypeVar("T")
 Body = ChatBody | CompletionBody
@@ -106,11 +105,14 @@ async def _next(bunches: Any) -> list[Any]:
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Wait for something as long as the client does; raises ClientDisconnect when it has gone."""
     task = asyncio.ensure_future(work)
+    # The body has been read, so all that can still arrive is that the client hung up.
+    gone = asyncio.ensure_future(request.receive())
     try:
-        while not task.done():
-            await asyncio.wait([task], timeout=_LOOK_S)
-            if not task.done() and await request.is_disconnected():
-                raise ClientDisconnect
+        await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
         return task.result()
     finally:
-        task.cancel()
+        for unfinished in (task, gone):
+            unfinished.cancel()
+        await asyncio.wait([gone])

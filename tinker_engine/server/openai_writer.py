@@ -37,7 +37,7 @@ class AnswerWriter:
         self._question = question
         self._text = text
         self._samples = body.n or 1
-        reads_calls = isinstance(body, ChatBody) and bool(body.tools) and text.writes_calls
+        reads_calls = isinstance(body, ChatBody) and bool(body.offered_tools) and text.writes_calls
         self._writers = [
             ChoiceWriter(
                 text.vocabulary, body.stops, is_chat=layout.is_chat, reads_calls=reads_calls
