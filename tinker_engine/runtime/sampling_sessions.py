@@ -76,6 +76,7 @@ class Samplers:
         self._base = base
         self._open_checkpoint = open_checkpoint
         self._samplers: dict[str, Sampler] = {}
+        self._served: dict[str, Sampler] = {}
         self._ended: OrderedDict[str, Sampler] = OrderedDict()
         self._loaded: OrderedDict[str, str | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -128,17 +129,20 @@ class Samplers:
         return sampler_id
 
     def serve(self, sampler_id: str, source: Callable[[], Path] | None, digest: str | None) -> None:
-        """Offer weights without a session, until they are withdrawn; repeating it is harmless."""
+        """Offer weights without a session, until they are withdrawn; repeating it is harmless.
+
+        No session can name them: only `ServedModels` and `Slots` do, which know who may.
+        """
         name = self._backend.base.name
         with self._lock:
-            self._samplers.setdefault(
+            self._served.setdefault(
                 sampler_id, Sampler(sampler_id, "", name, None, source, digest=digest)
             )
 
     def withdraw(self, sampler_id: str, run_drop: Callable[[Callable[[], None]], None]) -> None:
         """End what `serve` offers; `run_drop` runs the backend's part on its thread."""
         with self._lock:
-            sampler = self._samplers.pop(sampler_id, None)
+            sampler = self._served.pop(sampler_id, None)
         if sampler is not None:
             run_drop(lambda: self._drop(sampler))
 
@@ -165,7 +169,7 @@ class Samplers:
     def count(self) -> int:
         """How many sampling sessions are open."""
         with self._lock:
-            return sum(1 for sampler in self._samplers.values() if sampler.session_id)
+            return len(self._samplers)
 
     def join(self, sampler_id: str) -> int:
         """A number for a further client of a session (the first client is 0)."""
@@ -215,7 +219,7 @@ class Samplers:
         if sampler_id in self._loaded:
             self._loaded.move_to_end(sampler_id)
             return
-        sampler = self.get(sampler_id)
+        sampler = self._served.get(sampler_id) or self.get(sampler_id)
         while len(self._loaded) >= MAX_LOADED:
             oldest, _ = self._loaded.popitem(last=False)
             self._backend.drop_sampler(oldest)
