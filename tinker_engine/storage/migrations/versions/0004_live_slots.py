@@ -1,6 +1,6 @@
 """Live slots and their changes.
 
-Revision ID: 0003
+Revision ID: 0004
 Revises: 0002
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
+revision = "0004"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
