@@ -29,6 +29,22 @@ class NotFoundError(RequestError):
     status = 404
 
 
+class ParameterError(RequestError):
+    """One field of a request is wrong or can't be served; `param` names it, `code` says how."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class UnknownModelError(ParameterError, NotFoundError):
+    """A model, checkpoint or live slot that a request names is not served here."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="model", code="model_not_found")
+
+
 class ConflictingRetryError(RequestError):
     """An idempotency key came again with another payload (422, so that SDKs do not retry)."""
 
@@ -47,6 +63,18 @@ class ModelLoadError(RequestError):
 
 class CheckpointError(RequestError):
     """A checkpoint is incomplete, fails its digest, or belongs to another base model."""
+
+
+class AdmissionError(RequestError):
+    """An adapter's admission is missing, malformed, or names another adapter; nothing changed."""
+
+    status = 403
+
+
+class SlotConflictError(RequestError):
+    """A live slot points elsewhere than its caller believed; look again and decide anew."""
+
+    status = 409
 
 
 class PrivacyPolicyError(RequestError):

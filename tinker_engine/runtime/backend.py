@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tinker_engine.runtime.records import (
     AdamParams,
@@ -23,6 +23,7 @@ from tinker_engine.runtime.records import (
     StepResult,
     TrainDatum,
 )
+from tinker_engine.runtime.sample_watch import Watch
 
 
 class Backend(Protocol):
@@ -35,6 +36,11 @@ class Backend(Protocol):
 
     def shape(self) -> BaseShape:
         """The linear modules of the base, and whether it has experts."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The base's tokenizer (transformers), for the compute thread alone; others copy it."""
         ...
 
     def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:
@@ -106,8 +112,23 @@ class Backend(Protocol):
         """Free a sampler's memory."""
         ...
 
-    def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
-        """Continue all prompts as one batch; each result is independent of its neighbours."""
+    def begin_sample(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        """Take a request into the running batch; gives what `step_samples` will call it.
+
+        It leaves the batch at the next step once it is cancelled. Each result is independent of
+        its neighbours. Raises RequestError for a request that can never be answered.
+        """
+        ...
+
+    def step_samples(self) -> list[tuple[object, SampleResult | Exception]]:
+        """One more token for every row of the running batch; the requests that ended by it.
+
+        An error stands for one request alone, unless the step itself could not be computed.
+        """
+        ...
+
+    def sampling_figures(self) -> dict[str, float | None]:
+        """What the running batch is at, and the largest gap between sampler and trainer."""
         ...
 
     def encode_stop(self, text: str) -> tuple[int, ...]:

@@ -11,22 +11,28 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from tinker_engine.config import EngineConfig
 from tinker_engine.errors import NotFoundError, RequestError, ServerUnavailableError
 from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.runtime.adapter_shelf import AdapterShelf
 from tinker_engine.runtime.adapter_uploads import store_adapter
 from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.base_text import BaseText
 from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
 from tinker_engine.runtime.queue import ComputeQueue, Job
 from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
 from tinker_engine.runtime.sampling_sessions import Samplers
+from tinker_engine.runtime.served_models import ServedModels
+from tinker_engine.runtime.slots import Slots
 from tinker_engine.runtime.training_requests import TrainingRuns
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.database import Database
+from tinker_engine.storage.slots import SlotStore
 from tinker_engine.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -62,6 +68,23 @@ class Engine:
             self.base,
             self.runs.open_checkpoint,
         )
+        self.slots = Slots(
+            SlotStore(self._database),
+            AdapterShelf(config.home / "adapters"),
+            self.samplers,
+            self.base,
+            backend.base,
+            self.on_compute_thread,
+            self._later,
+        )
+        self.models = ServedModels(
+            self.base,
+            backend.base,
+            self.samplers,
+            self.slots,
+            self.store,
+            self.runs.open_checkpoint,
+        )
         self._seen: dict[str, float] = {}
         self._sessions_lock = threading.Lock()
         self._copy_lock = threading.Lock()
@@ -87,6 +110,7 @@ class Engine:
     def start(self) -> None:
         """Start the compute thread and the housekeeping."""
         self.folders.sweep()
+        self.slots.sweep()
         self.queue.start()
         self._keeper.start()
 
@@ -112,6 +136,11 @@ class Engine:
     def base_shape(self) -> BaseShape:
         """What an adapter can attach to."""
         return self._backend.shape()
+
+    @cached_property
+    def text(self) -> BaseText:
+        """Tokenizer and chat template of the base; made when text is first asked for."""
+        return BaseText(self._backend.tokenizer)
 
     def create_session(
         self,
@@ -209,6 +238,7 @@ class Engine:
             "runs_loaded": self.runs.count(),
             "sampling_sessions": self.samplers.count(),
             "requests_waiting": self.queue.depth(),
+            **self._backend.sampling_figures(),
         }
 
     def on_compute_thread(self, work: Callable[[], Any]) -> Any:
@@ -295,5 +325,8 @@ class _Late:
     def prepare(self, sampler_id: str) -> None:
         self._samplers().prepare(sampler_id)
 
-    def run(self, sampler_id: str, requests: Any) -> Any:
-        return self._samplers().run(sampler_id, requests)
+    def begin(self, sampler_id: str, request: Any, watch: Any) -> Any:
+        return self._samplers().begin(sampler_id, request, watch)
+
+    def step(self) -> Any:
+        return self._samplers().step()

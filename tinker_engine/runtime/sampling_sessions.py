@@ -26,6 +26,7 @@ from tinker_engine.runtime.futures import SAMPLE, Failure, FutureTable
 from tinker_engine.runtime.names import OfferedBase
 from tinker_engine.runtime.queue import ComputeQueue, SampleJob
 from tinker_engine.runtime.records import CsrLayout, IntArray, SampleRequest, SampleResult
+from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import Store
 
@@ -36,7 +37,10 @@ _ENDED_KEPT = 1024
 
 @dataclass
 class Sampler:
-    """One sampling session. `source` gives the adapter folder, None for the bare base."""
+    """One sampling session. `source` gives the adapter folder, None for the bare base.
+
+    With `digest`, the weights that are loaded must have it.
+    """
 
     id: str
     session_id: str
@@ -44,6 +48,7 @@ class Sampler:
     model_path: str | None
     source: Callable[[], Path] | None
     snapshot: Path | None = None
+    digest: str | None = None
     clients: int = 0
     logs: dict[int, CompletionLog] = field(default_factory=dict)
 
@@ -71,6 +76,7 @@ class Samplers:
         self._base = base
         self._open_checkpoint = open_checkpoint
         self._samplers: dict[str, Sampler] = {}
+        self._served: dict[str, Sampler] = {}
         self._ended: OrderedDict[str, Sampler] = OrderedDict()
         self._loaded: OrderedDict[str, str | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -121,6 +127,24 @@ class Samplers:
         with self._lock:
             self._samplers[sampler_id] = sampler
         return sampler_id
+
+    def serve(self, sampler_id: str, source: Callable[[], Path] | None, digest: str | None) -> None:
+        """Offer weights without a session, until they are withdrawn; repeating it is harmless.
+
+        No session can name them: only `ServedModels` and `Slots` do, which know who may.
+        """
+        name = self._backend.base.name
+        with self._lock:
+            self._served.setdefault(
+                sampler_id, Sampler(sampler_id, "", name, None, source, digest=digest)
+            )
+
+    def withdraw(self, sampler_id: str, run_drop: Callable[[Callable[[], None]], None]) -> None:
+        """End what `serve` offers; `run_drop` runs the backend's part on its thread."""
+        with self._lock:
+            sampler = self._served.pop(sampler_id, None)
+        if sampler is not None:
+            run_drop(lambda: self._drop(sampler))
 
     def get(self, sampler_id: str) -> Sampler:
         """A sampling session of this process; raises NotFoundError."""
@@ -173,7 +197,7 @@ class Samplers:
         return request_id
 
     def cancel(self, request_id: str) -> None:
-        """Drop a sampling request that has not started; one that runs is left to finish."""
+        """Drop a sampling request; one that runs leaves the batch at the next step."""
         future = self._futures.get(request_id)
         if future is not None and future.kind == SAMPLE and future.outcome is None:
             future.is_cancelled = True
@@ -195,16 +219,24 @@ class Samplers:
         if sampler_id in self._loaded:
             self._loaded.move_to_end(sampler_id)
             return
-        sampler = self.get(sampler_id)
+        sampler = self._served.get(sampler_id) or self.get(sampler_id)
         while len(self._loaded) >= MAX_LOADED:
             oldest, _ = self._loaded.popitem(last=False)
             self._backend.drop_sampler(oldest)
         adapter = None if sampler.source is None else sampler.source()
-        self._loaded[sampler_id] = self._backend.create_sampler(sampler_id, adapter)
+        loaded = self._backend.create_sampler(sampler_id, adapter)
+        if sampler.digest is not None and loaded != sampler.digest:
+            self._backend.drop_sampler(sampler_id)
+            raise CheckpointError(f"the weights have digest {loaded}, expected {sampler.digest}")
+        self._loaded[sampler_id] = loaded
 
-    def run(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
-        """Answer one batch."""
-        return self._backend.sample(sampler_id, requests)
+    def begin(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        """Take a request into the running batch."""
+        return self._backend.begin_sample(sampler_id, request, watch)
+
+    def step(self) -> Sequence[tuple[object, SampleResult | Exception]]:
+        """Move the running batch on."""
+        return self._backend.step_samples()
 
     def _drop(self, sampler: Sampler) -> None:
         if sampler.id in self._loaded:

@@ -20,6 +20,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinker_engine.errors import EngineError, NotFoundError, RequestError
+from tinker_engine.protocol.openai_errors import is_openai_path, openai_error
+from tinker_engine.protocol.openai_requests import parameter_error
 from tinker_engine.protocol.training import first_problem
 
 logger = logging.getLogger(__name__)
@@ -91,11 +93,13 @@ class FailureGuard:
             number = uuid.uuid4().hex[:8]
             logger.exception("%s failed (%s)", scope["path"], number)
             failure = EngineError(f"internal error {number}; the server's log has the traceback")
-            await error_response(failure)(scope, receive, send)
+            await error_response(failure, scope["path"])(scope, receive, send)
 
 
-def error_response(error: EngineError) -> Response:
-    """The answer for an engine error: its status, message and category."""
+def error_response(error: EngineError, path: str = "") -> Response:
+    """The answer for an engine error, in the layout that clients of the path expect."""
+    if is_openai_path(path):
+        return JsonResponse(openai_error(error), status_code=error.status)
     body = {"error": str(error), "detail": str(error), "category": error.category}
     return JsonResponse(body, status_code=error.status)
 
@@ -103,27 +107,35 @@ def error_response(error: EngineError) -> Response:
 def install_error_handlers(app: FastAPI) -> None:
     """Turn every expected exception into a typed answer; FailureGuard takes the others."""
 
-    async def on_engine_error(_request: Request, error: Exception) -> Response:
+    async def on_engine_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, EngineError)
-        return error_response(error)
+        return error_response(error, request.url.path)
 
-    async def on_bad_body(_request: Request, error: Exception) -> Response:
+    async def on_bad_body(request: Request, error: Exception) -> Response:
+        path = request.url.path
         if isinstance(error, ValidationError):
+            if is_openai_path(path):
+                return error_response(parameter_error(error), path)
             return error_response(RequestError(f"bad request: {first_problem(error)}"))
         assert isinstance(error, RequestValidationError)
         problem: Mapping[str, Any] = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         reason = problem.get("ctx", {}).get("error")
         told = f"{problem['msg']} ({reason})" if isinstance(reason, str) else problem["msg"]
-        return error_response(RequestError(f"bad request: {place}: {told}"))
+        return error_response(RequestError(f"bad request: {place}: {told}"), path)
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        path = request.url.path
         if error.status_code == NotFoundError.status:
             return error_response(
-                NotFoundError(f"{request.method} {request.url.path} is not served by this engine")
+                NotFoundError(f"{request.method} {path} is not served by this engine"), path
             )
-        body = {"error": error.detail, "detail": error.detail, "category": "user"}
+        body: dict[str, Any] = (
+            openai_error(RequestError(error.detail))
+            if is_openai_path(path)
+            else {"error": error.detail, "detail": error.detail, "category": "user"}
+        )
         return JsonResponse(body, status_code=error.status_code, headers=error.headers)
 
     async def on_disconnect(_request: Request, _error: Exception) -> Response:

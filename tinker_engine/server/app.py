@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from tinker_engine.errors import RequestError
+from tinker_engine.protocol.openai_errors import PREFIX as OPENAI_PREFIX
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.answers import FailureGuard, install_error_handlers
 from tinker_engine.server.auth import KeyGuard
@@ -13,8 +14,10 @@ from tinker_engine.server.checkpoint_routes import checkpoint_routes
 from tinker_engine.server.extension_routes import extension_routes
 from tinker_engine.server.future_routes import future_routes
 from tinker_engine.server.links import LinkSigner
+from tinker_engine.server.openai_routes import openai_routes
 from tinker_engine.server.sampling_routes import sampling_routes
 from tinker_engine.server.service_routes import service_routes
+from tinker_engine.server.slot_routes import slot_routes
 from tinker_engine.server.training_routes import training_routes
 
 PREFIX = "/api/v1"
@@ -46,9 +49,11 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
         service_routes,
         catalog_routes,
         extension_routes,
+        slot_routes,
     ):
         app.include_router(make(engine), prefix=PREFIX)
     app.include_router(checkpoint_routes(engine, links), prefix=PREFIX)
+    app.include_router(openai_routes(engine), prefix=OPENAI_PREFIX)
     app.include_router(_not_served(), prefix=PREFIX)
     app.add_middleware(FailureGuard)
     app.add_middleware(KeyGuard, keys=keys, links=links)

@@ -40,10 +40,10 @@ class KeyGuard:
         error = AuthenticationError(
             "the link has expired or is not one of this server; ask for a new one"
             if is_link
-            else "the API key is missing or unknown; send the server's key as X-API-Key "
-            "(the SDK takes it from api_key or TINKER_API_KEY)"
+            else "the API key is missing or unknown; send the server's key as X-API-Key or "
+            "as a bearer token (SDKs take it from api_key, TINKER_API_KEY or OPENAI_API_KEY)"
         )
-        await error_response(error)(scope, receive, send)
+        await error_response(error, scope["path"])(scope, receive, send)
 
     def _is_known(self, scope: Scope) -> bool:
         given = b""

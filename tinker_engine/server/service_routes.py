@@ -41,6 +41,8 @@ CAPABILITIES = {
     "privacy": True,
     "adapter_download": True,
     "adapter_upload": True,
+    "openai": True,
+    "live_slots": True,
 }
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from tinker_engine.errors import ServerUnavailableError
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0004"
 _BUSY_TIMEOUT_MS = 30_000
 _MIGRATION_LOCK = 7_214_411
 
