@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -17,9 +17,12 @@ from tinker_engine.runtime.tool_calls import CallReader
 TOKENIZER: Any = AutoTokenizer.from_pretrained(NANO_DIR, local_files_only=True)
 VOCABULARY = Vocabulary(TOKENIZER)
 TEXTS = st.text(st.sampled_from("ab c\n1é日🎉"), max_size=40)
+# Inputs are small; only a busy machine draws them slowly.
+PATIENT = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CALL = '<tool_call>\n{"name": "f", "arguments": {"é": [1]}}\n</tool_call>'
 
 
+@PATIENT
 @given(TEXTS, st.lists(st.text("ab c1é", min_size=1, max_size=4), max_size=3))
 def test_pieces_join_to_the_text_before_the_first_stop(text: str, stops: list[str]) -> None:
     stream = TextStream(VOCABULARY, stops)
@@ -46,6 +49,7 @@ def test_pieces_join_to_the_text_before_the_first_stop(text: str, stops: list[st
     assert places == list(range(len(places)))
 
 
+@PATIENT
 @given(st.lists(st.integers(0, len(TOKENIZER) + 10), max_size=30))
 def test_any_tokens_give_the_same_text_as_the_tokenizer(tokens: list[int]) -> None:
     stream = TextStream(VOCABULARY)
@@ -65,6 +69,7 @@ def test_other_tokenizers(shared_data: Path, name: str) -> None:
         assert shown == tokenizer.decode(tokens, skip_special_tokens=True)
 
 
+@PATIENT
 @given(st.lists(st.integers(1, 9), max_size=30), st.sampled_from(["", "So: ", "a <tool"]))
 def test_tool_calls_are_found_however_the_text_is_cut(cuts: list[int], before: str) -> None:
     text = f"{before}{CALL}\n{CALL}\n"
