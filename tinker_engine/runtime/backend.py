@@ -23,6 +23,7 @@ from tinker_engine.runtime.records import (
     StepResult,
     TrainDatum,
 )
+from tinker_engine.runtime.sample_watch import Watch
 
 
 class Backend(Protocol):
@@ -106,8 +107,17 @@ class Backend(Protocol):
         """Free a sampler's memory."""
         ...
 
-    def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
-        """Continue all prompts as one batch; each result is independent of its neighbours."""
+    def sample(
+        self,
+        sampler_id: str,
+        requests: Sequence[SampleRequest],
+        watches: Sequence[Watch] | None = None,
+    ) -> list[SampleResult]:
+        """Continue all prompts as one batch; each result is independent of its neighbours.
+
+        With watches, one for each request, tokens are told as they come, and a request that is
+        cancelled gets no more of them.
+        """
         ...
 
     def encode_stop(self, text: str) -> tuple[int, ...]:

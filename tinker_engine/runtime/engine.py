@@ -295,5 +295,5 @@ class _Late:
     def prepare(self, sampler_id: str) -> None:
         self._samplers().prepare(sampler_id)
 
-    def run(self, sampler_id: str, requests: Any) -> Any:
-        return self._samplers().run(sampler_id, requests)
+    def run(self, sampler_id: str, requests: Any, watches: Any) -> Any:
+        return self._samplers().run(sampler_id, requests, watches)

@@ -17,7 +17,8 @@ from typing import Protocol
 from tinker_engine.errors import EngineError
 from tinker_engine.protocol.results import only_last
 from tinker_engine.runtime.futures import Failure, Future, FutureTable, Outcome
-from tinker_engine.runtime.records import SampleRequest, SampleResult
+from tinker_engine.runtime.records import SampleRequest, SampleResult, TokenEvent
+from tinker_engine.runtime.sample_watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,16 @@ class Job:
 
 @dataclass(frozen=True)
 class SampleJob:
-    """One sampling request; `last_n` limits the prompt logprobs that are returned."""
+    """One sampling request; `last_n` limits the prompt logprobs that are returned.
+
+    `on_token` is called on the compute thread right after each token is chosen; it must neither
+    block nor raise. Once `future.is_cancelled` is set, no more tokens are made.
+    """
 
     future: Future
     request: SampleRequest
     last_n: int | None = None
+    on_token: Callable[[TokenEvent], None] | None = None
 
 
 @dataclass
@@ -57,7 +63,9 @@ class SampleRunner(Protocol):
         """Make the sampler ready; an error here concerns the whole batch."""
         ...
 
-    def run(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+    def run(
+        self, sampler_id: str, requests: Sequence[SampleRequest], watches: Sequence[Watch]
+    ) -> list[SampleResult]:
         """Answer the requests of one batch, in order."""
         ...
 
@@ -168,7 +176,8 @@ class ComputeQueue:
         results: list[SampleResult] = []
 
         def run() -> Outcome:
-            results.extend(self._runner.run(sampler_id, [job.request for job in jobs]))
+            watches = [_watch(job) for job in jobs]
+            results.extend(self._runner.run(sampler_id, [job.request for job in jobs], watches))
             return {}
 
         failure = _guarded(run)
@@ -182,6 +191,10 @@ class ComputeQueue:
             *self._outcomes(sampler_id, jobs[:middle]),
             *self._outcomes(sampler_id, jobs[middle:]),
         ]
+
+
+def _watch(job: SampleJob) -> Watch:
+    return Watch(job.on_token, lambda: job.future.is_cancelled)
 
 
 def _guarded(work: Callable[[], Outcome]) -> Outcome:

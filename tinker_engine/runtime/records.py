@@ -181,6 +181,22 @@ class SampledSequence:
 
 
 @dataclass(frozen=True)
+class TokenEvent:
+    """One token of a running request, the moment it is chosen.
+
+    `sample` counts from 0 to `num_samples - 1`. `top_logprobs` has the likeliest tokens at this
+    place, best first, where the request asked for them. The last event of a sample, and no other,
+    has a `stop_reason`.
+    """
+
+    sample: int
+    token: int
+    logprob: float
+    top_logprobs: list[tuple[int, float]] | None
+    stop_reason: Literal["length", "stop"] | None
+
+
+@dataclass(frozen=True)
 class AlternativeTokens:
     """Tokens drawn at each prompt position after the first, and their logprobs: (T - 1, k)."""
 

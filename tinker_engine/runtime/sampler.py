@@ -27,8 +27,10 @@ from tinker_engine.runtime.records import (
     SampledSequence,
     SampleRequest,
     SampleResult,
+    TokenEvent,
     TopLogprobs,
 )
+from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.runtime.training_pass import AdaptedModel
 
 BATCH_ROWS = 128
@@ -47,6 +49,7 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     topk: TopLogprobs = field(default_factory=list)
     stop_reason: Literal["length", "stop"] | None = None
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,15 @@ def check_requests(requests: Sequence[SampleRequest], vocab_size: int, max_conte
             raise RequestError(f"request {index}: temperature must be >= 0 and top_p in (0, 1]")
 
 
-def sample_all(model: SamplerModel, requests: Sequence[SampleRequest]) -> list[SampleResult]:
-    """Results in the order of the requests."""
+def sample_all(
+    model: SamplerModel, requests: Sequence[SampleRequest], watches: Sequence[Watch] | None = None
+) -> list[SampleResult]:
+    """Results in the order of the requests; what a cancelled one got until then."""
     rows: list[Row] = []
     scores: dict[int, PromptScores] = {}
     with torch.inference_mode():
         for batch in _batches(requests):
-            rows.extend(_sample_batch(model, requests, batch, scores))
+            rows.extend(_sample_batch(model, requests, batch, scores, watches))
     sequences: list[list[SampledSequence]] = [[] for _ in requests]
     for row in sorted(rows, key=lambda r: (r.request, r.sample)):
         ended = row.stop_reason or "length"
@@ -125,6 +130,7 @@ def _sample_batch(
     requests: Sequence[SampleRequest],
     batch: Sequence[int],
     scores: dict[int, PromptScores],
+    watches: Sequence[Watch] | None,
 ) -> list[Row]:
     new_tokens = {i: _room(model, requests[i]) for i in batch}
     capacity = max(new_tokens.values())
@@ -141,7 +147,9 @@ def _sample_batch(
             scores[index] = prompt_scores(adapted.head, request, hidden)
         choice = Choice(request.temperature, request.top_k, request.top_p)
         for sample in range(request.num_samples):
-            rows.append(Row(index, sample, choice, RandomStream(request.seed, sample)))
+            watch = Watch() if watches is None else watches[index]
+            stream = RandomStream(request.seed, sample)
+            rows.append(Row(index, sample, choice, stream, watch=watch))
             selected.append(place)
     live = [k for k, row in enumerate(rows) if new_tokens[row.request] > 0]
     if not live:
@@ -174,7 +182,12 @@ def _continue_rows(
             row.logprobs.append(logprob)
             row.stop_reason = _ended(model, requests[row.request], row, new_tokens[row.request])
         _note_top(requests, live, logits)
-        going = [k for k, row in enumerate(live) if row.stop_reason is None]
+        _tell(live)
+        going = [
+            k
+            for k, row in enumerate(live)
+            if row.stop_reason is None and not row.watch.is_cancelled()
+        ]
         if not going:
             return
         if len(going) < len(live):
@@ -200,6 +213,15 @@ def _ended(
         if any(text in tail for text in request.stop_strings):
             return "stop"
     return "length" if len(row.tokens) >= room else None
+
+
+def _tell(live: Sequence[Row]) -> None:
+    """Hand the tokens just chosen to whoever watches."""
+    for row in live:
+        if row.watch.on_token is not None:
+            top = row.topk[-1] if row.topk else None
+            event = TokenEvent(row.sample, row.tokens[-1], row.logprobs[-1], top, row.stop_reason)
+            row.watch.on_token(event)
 
 
 def _note_top(requests: Sequence[SampleRequest], live: Sequence[Row], logits: Tensor) -> None:

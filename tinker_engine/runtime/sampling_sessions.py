@@ -26,6 +26,7 @@ from tinker_engine.runtime.futures import SAMPLE, Failure, FutureTable
 from tinker_engine.runtime.names import OfferedBase
 from tinker_engine.runtime.queue import ComputeQueue, SampleJob
 from tinker_engine.runtime.records import CsrLayout, IntArray, SampleRequest, SampleResult
+from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import Store
 
@@ -202,9 +203,11 @@ class Samplers:
         adapter = None if sampler.source is None else sampler.source()
         self._loaded[sampler_id] = self._backend.create_sampler(sampler_id, adapter)
 
-    def run(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+    def run(
+        self, sampler_id: str, requests: Sequence[SampleRequest], watches: Sequence[Watch]
+    ) -> list[SampleResult]:
         """Answer one batch."""
-        return self._backend.sample(sampler_id, requests)
+        return self._backend.sample(sampler_id, requests, watches)
 
     def _drop(self, sampler: Sampler) -> None:
         if sampler.id in self._loaded:

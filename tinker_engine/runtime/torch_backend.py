@@ -56,6 +56,7 @@ from tinker_engine.runtime.records import (
     TrainDatum,
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
+from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.runtime.sampler import SamplerModel, check_requests, sample_all
 from tinker_engine.runtime.training_pass import AdaptedModel, accumulate, check_data, evaluate
 from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
@@ -203,7 +204,12 @@ class TorchBackend:
     def drop_sampler(self, sampler_id: str) -> None:
         self._samplers.pop(sampler_id, None)
 
-    def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+    def sample(
+        self,
+        sampler_id: str,
+        requests: Sequence[SampleRequest],
+        watches: Sequence[Watch] | None = None,
+    ) -> list[SampleResult]:
         sampler = self._samplers.get(sampler_id)
         if sampler is None:
             raise NotFoundError(f"no sampler {sampler_id!r} on this engine")
@@ -214,7 +220,7 @@ class TorchBackend:
             end_ids=_end_ids(self._base),
             decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
         )
-        return sample_all(model, requests)
+        return sample_all(model, requests, watches)
 
     def encode_stop(self, text: str) -> tuple[int, ...]:
         return tuple(self._base.tokenizer.encode(text, add_special_tokens=False))

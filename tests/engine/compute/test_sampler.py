@@ -12,7 +12,8 @@ from tiny_models import CONFIGS, randomise
 
 from tinker_engine.errors import RequestError
 from tinker_engine.runtime import sampler
-from tinker_engine.runtime.records import SampleRequest, TrainDatum
+from tinker_engine.runtime.records import SampleRequest, TokenEvent, TrainDatum
+from tinker_engine.runtime.sample_watch import Watch
 
 
 def request(prompt: list[int], **changes: Any) -> SampleRequest:
@@ -193,3 +194,19 @@ def test_bad_requests_are_refused(bad, make_backend):
     backend.create_sampler("s", None)
     with pytest.raises(RequestError, match="request 1"):
         backend.sample("s", [request([1]), replace(request([1]), **bad)])
+
+
+def test_each_token_is_told_as_it_comes_and_a_cancelled_request_gets_no_more(make_backend):
+    backend = make_backend()
+    backend.create_sampler("s", None)
+    events: list[list[TokenEvent]] = [[], []]
+    asked = [request(p, num_samples=2, topk_sample_logprobs=2) for p in PROMPTS[:2]]
+    watches = [Watch(events[0].append), Watch(events[1].append, lambda: len(events[1]) >= 6)]
+    results = backend.sample("s", asked, watches)
+    for sample, sequence in enumerate(results[0].sequences):
+        mine = [event for event in events[0] if event.sample == sample]
+        assert [event.token for event in mine] == sequence.tokens
+        assert [event.logprob for event in mine] == sequence.logprobs
+        assert [event.top_logprobs for event in mine] == sequence.topk
+        assert [event.stop_reason for event in mine] == [None] * 7 + ["length"]
+    assert len(events[1]) == 6

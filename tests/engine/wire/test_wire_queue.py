@@ -19,6 +19,7 @@ from tinker_engine.runtime.completions import CompletionLog
 from tinker_engine.runtime.futures import SAMPLE, Dropped, Failure, Future, FutureTable
 from tinker_engine.runtime.queue import ComputeQueue, Job, SampleJob
 from tinker_engine.runtime.records import LossOutput, SampledSequence, SampleRequest, SampleResult
+from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.storage.store import FutureRecord
 
 
@@ -49,7 +50,10 @@ class Runner:
         if sampler_id == "broken":
             raise CheckpointError("damaged")
 
-    def run(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+    def run(
+        self, sampler_id: str, requests: Sequence[SampleRequest], watches: Sequence[Watch]
+    ) -> list[SampleResult]:
+        assert len(watches) == len(requests)
         assert self.gate.wait(10)
         self.batches.append(len(requests))
         for request in requests:
