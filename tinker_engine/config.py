@@ -49,7 +49,17 @@ class EngineConfig(BaseSettings):
         description="Tokens per training microbatch; None lets the backend choose.",
     )
     sample_batch: int = Field(
-        default=512, ge=1, description="Most sampling requests that are answered as one batch."
+        default=512, ge=1, description="Most sampling requests in the running batch at a time."
+    )
+    sample_memory_bytes: int = Field(
+        default=2 * 1024 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Keys and values of running sampling requests; what needs more has to wait.",
+    )
+    prefix_memory_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=0,
+        description="Keys and values of recent prompts, for requests that begin alike; 0: none.",
     )
     host: str = Field(default="127.0.0.1", description="Address the server listens on.")
     port: int = Field(default=8200, ge=0, le=65535, description="Port; 0 takes a free one.")

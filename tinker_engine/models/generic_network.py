@@ -2,8 +2,7 @@
 
 Modules' `forward` is replaced once, so that they apply the adapter that is in use at the moment;
 outside of a pass the model is what it was. Training batches are padded on the right: under causal
-attention nothing real attends to padding, so no mask is needed. Prompts are padded on the left,
-with positions and mask that say so.
+attention nothing real attends to padding, so no mask is needed.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tinker_engine.models.base_model import LoadedBase
+from tinker_engine.models.generic_decoder import GenericDecoder
 from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
     FrozenLinear,
@@ -26,7 +26,6 @@ from tinker_engine.numerics.adapted_linear import (
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_padded
-from tinker_engine.runtime.records import IntArray
 
 Adapters = Mapping[str, AdaptedLinear]
 
@@ -41,7 +40,10 @@ def frozen_linear(name: str, module: nn.Module) -> FrozenLinear:
 class GenericNetwork:
     """Runs the base's own forward; `dtype` rules the adapted matrix products alone."""
 
+    mixes_adapters = False
+
     def __init__(self, base: LoadedBase) -> None:
+        self.position_bytes = _position_bytes(cast(Any, base.model).config)
         self._backbone = cast(Any, base.backbone)
         self._modules = dict(base.model.named_modules())
         self._head_name = base.head_name
@@ -51,8 +53,14 @@ class GenericNetwork:
         self._anchor = torch.zeros((), requires_grad=True)
 
     def adapt(
-        self, factors: Mapping[str, LoraFactors], *, dtype: torch.dtype, merge: bool
+        self,
+        factors: Mapping[str, LoraFactors],
+        *,
+        dtype: torch.dtype,
+        merge: bool,
+        shared: Adapters | None = None,
     ) -> Adapters:
+        del shared
         adapted: dict[str, AdaptedLinear] = {}
         for name in factors:
             if name != self._head_name:
@@ -73,11 +81,8 @@ class GenericNetwork:
             hidden = self._backbone(input_ids=ids, use_cache=False).last_hidden_state
         return cast(Tensor, hidden).reshape(batch.rows, -1)
 
-    def read(
-        self, adapted: Adapters, prompts: Sequence[IntArray], capacity: int
-    ) -> GenericContinuation:
-        del capacity
-        return GenericContinuation(self, adapted, prompts)
+    def decoder(self) -> GenericDecoder:
+        return GenericDecoder(self)
 
     def run(self, adapted: Adapters, **inputs: Any) -> Any:
         """The backbone's own output with an adapter on."""
@@ -111,56 +116,9 @@ class GenericNetwork:
         module.forward = forward
 
 
-class GenericContinuation:
-    """A batch of left-padded prompts with the model's own key-value cache."""
-
-    def __init__(
-        self, network: GenericNetwork, adapted: Adapters, prompts: Sequence[IntArray]
-    ) -> None:
-        self._network = network
-        self._adapted = adapted
-        self._lengths = torch.tensor([len(p) for p in prompts])
-        width = int(self._lengths.max())
-        ids = torch.zeros(len(prompts), width, dtype=torch.int64)
-        self._mask = torch.zeros(len(prompts), width, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.from_numpy(prompt)
-            self._mask[row, width - len(prompt) :] = 1
-        positions = (self._mask.cumsum(dim=1) - 1).clamp_(min=0)
-        output = network.run(
-            adapted,
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            use_cache=True,
-        )
-        self._cache = output.past_key_values
-        self._prompt_hidden = cast(Tensor, output.last_hidden_state)
-        self._last = self._prompt_hidden[:, -1]
-
-    @property
-    def last(self) -> Tensor:
-        return self._last
-
-    def prompt_hidden(self, row: int) -> Tensor:
-        return self._prompt_hidden[row, -int(self._lengths[row]) :]
-
-    def select(self, rows: Sequence[int]) -> None:
-        index = torch.tensor(rows, dtype=torch.int64)
-        self._cache.batch_select_indices(index)
-        self._mask = self._mask[index]
-        self._lengths = self._lengths[index]
-        self._last = self._last[index]
-
-    def advance(self, tokens: Tensor) -> None:
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=1)
-        output = self._network.run(
-            self._adapted,
-            input_ids=tokens[:, None],
-            attention_mask=self._mask,
-            position_ids=self._lengths[:, None],
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        self._lengths = self._lengths + 1
-        self._last = cast(Tensor, output.last_hidden_state)[:, -1]
+def _position_bytes(config: Any) -> int:
+    """Keys and values of one token in fp32."""
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    return 2 * 4 * int(config.num_hidden_layers * kv_heads * width)

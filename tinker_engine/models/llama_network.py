@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from tinker_engine.models.base_model import LoadedBase
-from tinker_engine.models.llama_cache import LlamaContinuation
+from tinker_engine.models.llama_decoder import LlamaDecoder
 from tinker_engine.models.memory_pages import release_file_pages
 from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
     FrozenLinear,
+    MixedLinear,
     adapt,
     apply_linear,
 )
@@ -29,9 +30,9 @@ from tinker_engine.numerics.decoder_parts import rms_norm, swiglu
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_exact
-from tinker_engine.runtime.records import IntArray
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+PARTS = ("qkv", "output", "gate_up", "down")
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class BaseBlock:
 class AdaptedBlock:
     """The four matrix products of a block with the adapter on them."""
 
-    qkv: AdaptedLinear
-    output: AdaptedLinear
-    gate_up: AdaptedLinear
-    down: AdaptedLinear
+    qkv: AdaptedLinear | MixedLinear
+    output: AdaptedLinear | MixedLinear
+    gate_up: AdaptedLinear | MixedLinear
+    down: AdaptedLinear | MixedLinear
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _agrees(network: LlamaNetwork, base: LoadedBase) -> bool:
 
 
 class LlamaNetwork:
-    """See the module; `shape` and `blocks` are read by the continuation too."""
+    """See the module; `shape` and `blocks` are read by the decoder too."""
+
+    mixes_adapters = True
 
     def __init__(self, base: LoadedBase) -> None:
         backbone = cast(Any, base.backbone)
@@ -121,15 +124,42 @@ class LlamaNetwork:
         )
 
     def adapt(
-        self, factors: Mapping[str, LoraFactors], *, dtype: torch.dtype, merge: bool
+        self,
+        factors: Mapping[str, LoraFactors],
+        *,
+        dtype: torch.dtype,
+        merge: bool,
+        shared: AdaptedLlama | None = None,
     ) -> AdaptedLlama:
-        def on(linear: FrozenLinear) -> AdaptedLinear:
-            return adapt(linear, factors, dtype=dtype, merge=merge)
+        def on(layer: int, part: str) -> AdaptedLinear:
+            linear: FrozenLinear = getattr(self.blocks[layer], part)
+            plain = None if shared is None else getattr(shared.blocks[layer], part)
+            return adapt(linear, factors, dtype=dtype, merge=merge, shared=plain)
 
         blocks = tuple(
-            AdaptedBlock(on(b.qkv), on(b.output), on(b.gate_up), on(b.down)) for b in self.blocks
+            AdaptedBlock(*(on(layer, part) for part in PARTS)) for layer in range(len(self.blocks))
         )
         return AdaptedLlama(blocks, dtype)
+
+    def mix(self, spans: Sequence[tuple[AdaptedLlama, int]]) -> AdaptedLlama:
+        """Weights for rows of several adapters: so many rows of each, one after the other."""
+        runs: list[tuple[AdaptedLlama, int]] = []
+        for adapted, count in spans:
+            if runs and runs[-1][0] is adapted:
+                runs[-1] = (adapted, runs[-1][1] + count)
+            else:
+                runs.append((adapted, count))
+        if len(runs) == 1:
+            return runs[0][0]
+        counts = [count for _, count in runs]
+
+        def on(layer: int, part: str) -> MixedLinear:
+            return MixedLinear.of(counts, [getattr(a.blocks[layer], part) for a, _ in runs])
+
+        blocks = tuple(
+            AdaptedBlock(*(on(layer, part) for part in PARTS)) for layer in range(len(self.blocks))
+        )
+        return AdaptedLlama(blocks, runs[0][0].dtype)
 
     def plan(self, lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
         return plan_exact(lengths, limits)
@@ -148,10 +178,8 @@ class LlamaNetwork:
             x = self.finish(base, block, x, y, sink)
         return rms_norm(x, self.final_norm, self.eps, torch.float32)
 
-    def read(
-        self, adapted: AdaptedLlama, prompts: Sequence[IntArray], capacity: int
-    ) -> LlamaContinuation:
-        return LlamaContinuation(self, adapted, prompts, capacity)
+    def decoder(self) -> LlamaDecoder:
+        return LlamaDecoder(self)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token ids (rows,) -> residual stream (rows, D) fp32."""

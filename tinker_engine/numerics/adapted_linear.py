@@ -56,17 +56,56 @@ class AdaptedLinear:
     is_merged: bool
 
 
+@dataclass(frozen=True)
+class MixedLinear:
+    """The same modules for rows of several adapters: one product for rows that share a weight.
+
+    `spans` lists consecutive rows from 0 on, each with its adapter (or the bare base).
+    """
+
+    spans: tuple[tuple[slice, AdaptedLinear], ...]
+    products: tuple[tuple[slice, AdaptedLinear], ...]
+
+    @staticmethod
+    def of(counts: Sequence[int], linears: Sequence[AdaptedLinear]) -> MixedLinear:
+        """The first counts[0] rows go through linears[0], and so on."""
+        spans: list[tuple[slice, AdaptedLinear]] = []
+        products: list[tuple[slice, AdaptedLinear]] = []
+        start = 0
+        for count, linear in zip(counts, linears, strict=True):
+            rows = slice(start, start + count)
+            spans.append((rows, linear))
+            if products and products[-1][1].weight is linear.weight:
+                products[-1] = (slice(products[-1][0].start, rows.stop), linear)
+            else:
+                products.append((rows, linear))
+            start += count
+        return MixedLinear(tuple(spans), tuple(products))
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the first rows; all have one dtype."""
+        return self.spans[0][1].weight
+
+    @property
+    def parts(self) -> tuple[AdaptedPart, ...]:
+        """None: rows of several adapters are sampled, never trained."""
+        return ()
+
+
 def adapt(
     linear: FrozenLinear,
     factors: Mapping[str, LoraFactors],
     *,
     dtype: torch.dtype,
     merge: bool,
+    shared: AdaptedLinear | None = None,
 ) -> AdaptedLinear:
     """Put the adapters that `factors` has for these modules on them.
 
     With `merge`, base + scale * B A is computed in fp32 and rounded to `dtype`: one matrix product
-    per use instead of three, paid once per optimizer step.
+    per use instead of three, paid once per optimizer step. Without, `shared` is the bare base in
+    `dtype`, whose weight is used as it is.
     """
     parts: list[AdaptedPart] = []
     column = 0
@@ -86,33 +125,54 @@ def adapt(
             column += rank
         a = torch.cat([part.factors.a for part in parts]) if parts else None
     bias = linear.bias.to(dtype) if linear.bias is not None else None
-    return AdaptedLinear(weight.to(dtype), bias, tuple(parts), a, merge and bool(present))
+    is_merged = merge and bool(present)
+    if shared is not None and not is_merged:
+        return AdaptedLinear(shared.weight, shared.bias, tuple(parts), a, is_merged=False)
+    return AdaptedLinear(weight.to(dtype), bias, tuple(parts), a, is_merged)
 
 
 def apply_linear(
-    x: Tensor, linear: AdaptedLinear, sink: GradientSink | None, anchor: Tensor
+    x: Tensor, linear: AdaptedLinear | MixedLinear, sink: GradientSink | None, anchor: Tensor
 ) -> Tensor:
     """(rows, in) -> (rows, out), in the weight's dtype.
 
     With a sink, the backward pass feeds it. `anchor` is any tensor that wants a gradient: it makes
     autograd visit adapted modules whose input wants none.
     """
-    if not torch.is_grad_enabled():
+    if isinstance(linear, MixedLinear) or not torch.is_grad_enabled():
         return forward_rows(x, linear)
     if sink is None or not linear.parts:
         return cast(Tensor, _Frozen.apply(x, linear))
     return cast(Tensor, _Adapted.apply(x, anchor, linear, sink))
 
 
-def forward_rows(x: Tensor, linear: AdaptedLinear) -> Tensor:
+def forward_rows(x: Tensor, linear: AdaptedLinear | MixedLinear) -> Tensor:
     """(rows, in) -> (rows, out) with the adapters, without autograd."""
-    y = F.linear(x, linear.weight, linear.bias)
-    if linear.is_merged or linear.a is None:
+    if isinstance(linear, MixedLinear):
+        pieces = [_plain_rows(x[rows], each) for rows, each in linear.products]
+        y = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        for rows, each in linear.spans:
+            _add_adapter(x[rows], y[rows], each)
         return y
+    y = _plain_rows(x, linear)
+    _add_adapter(x, y, linear)
+    return y
+
+
+def _plain_rows(x: Tensor, linear: AdaptedLinear) -> Tensor:
+    if len(x) == 1 and x.dtype == torch.bfloat16 and not torch.is_grad_enabled():
+        # A single bf16 row takes another kernel, whose last bits differ from a batch's.
+        return F.linear(x.expand(2, -1), linear.weight, linear.bias)[:1]
+    return F.linear(x, linear.weight, linear.bias)
+
+
+def _add_adapter(x: Tensor, y: Tensor, linear: AdaptedLinear) -> None:
+    """Y (rows, out) += scale * x A^T B^T, unless the weight has it in it already."""
+    if linear.is_merged or linear.a is None:
+        return
     u = torch.mm(x, linear.a.t())  # (rows, sum of ranks)
     for part in linear.parts:
         y[:, part.outputs].addmm_(u[:, part.columns], part.factors.bt, alpha=part.factors.scale)
-    return y
 
 
 def input_gradient(grad: Tensor, linear: AdaptedLinear) -> Tensor:

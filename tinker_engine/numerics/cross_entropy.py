@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
+    MixedLinear,
     feed,
     forward_rows,
     input_gradient,
@@ -36,8 +37,12 @@ class OutputHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 logits (rows, V)."""
-        raw = forward_rows(hidden.to(self.linear.weight.dtype), self.linear).float()
-        return raw if self.softcap is None else torch.tanh(raw / self.softcap) * self.softcap
+        return self.capped(forward_rows(hidden.to(self.linear.weight.dtype), self.linear))
+
+    def capped(self, raw: Tensor) -> Tensor:
+        """fp32 logits from the linear map's output."""
+        wide = raw.float()
+        return wide if self.softcap is None else torch.tanh(wide / self.softcap) * self.softcap
 
     @property
     def vocab_size(self) -> int:
@@ -48,6 +53,15 @@ class OutputHead:
     def chunk_rows(self) -> int:
         """Rows whose logits are held at a time."""
         return max(32, CHUNK_ELEMENTS // self.vocab_size)
+
+
+def mixed_logits(heads: Sequence[tuple[OutputHead, int]], hidden: Tensor) -> Tensor:
+    """fp32 logits (rows, V) where so many rows each belong to one head after the other."""
+    first = heads[0][0]
+    if len(heads) == 1:
+        return first.logits(hidden)
+    linear = MixedLinear.of([count for _, count in heads], [head.linear for head, _ in heads])
+    return first.capped(forward_rows(hidden.to(linear.weight.dtype), linear))
 
 
 class HeadLoss(NamedTuple):

@@ -6,6 +6,7 @@ Hidden states are those after the final norm, before the output head.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -17,35 +18,101 @@ from tinker_engine.numerics.packing import Limits, Microbatch
 from tinker_engine.runtime.records import IntArray
 
 
-class Continuation(Protocol):
-    """Prompts that were read and can be continued token by token, one row each."""
+class Prompt(Protocol):
+    """A prompt that is being read, or has been: its first `read` tokens are cached."""
+
+    tokens: IntArray
+    read: int
 
     @property
-    def last(self) -> Tensor:
-        """Hidden states (B, D) from which the next token of each row is predicted."""
+    def size_bytes(self) -> int:
+        """Memory of what is cached."""
         ...
 
-    def prompt_hidden(self, row: int) -> Tensor:
-        """Hidden states (T, D) of a row's whole prompt; only before `select` and `advance`."""
+
+@dataclass(frozen=True)
+class Piece:
+    """The next tokens of a prompt, up to `stop`, read with the model `key`.
+
+    `wants_all` asks for the hidden states of all of them, else those of the last suffice.
+    """
+
+    prompt: Any
+    key: str
+    stop: int
+    wants_all: bool
+
+    @property
+    def length(self) -> int:
+        """How many tokens."""
+        return self.stop - self.prompt.read
+
+
+class Decoder(Protocol):
+    """Rows of any number of adapters, each with its own length, that grow token by token.
+
+    Models go by a key; `weights` gives what each is computed with in this call. A row is known by
+    a number of the caller's. What a row gets does not depend on which others are there.
+    """
+
+    piece_tokens: int | None
+    """Longest piece that `read` takes, which ends at a multiple of it; None: whole prompts."""
+
+    def bytes_for(self, positions: int) -> int:
+        """Memory of a row of this many tokens."""
         ...
 
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows, in this order; a row may be repeated."""
+    def begin(self, tokens: IntArray, source: Any | None, shared: int) -> Any:
+        """A prompt to read; its first `shared` tokens are taken from `source`."""
         ...
 
-    def advance(self, tokens: Tensor) -> None:
-        """Append one token (B,) to each row and renew `last`."""
+    def read(self, pieces: Sequence[Piece], weights: Mapping[str, Any]) -> list[Tensor]:
+        """Read one piece of each prompt; hidden states (T, D), or (1, D), of each."""
+        ...
+
+    def add(self, key: str, prompt: Any, rows: Sequence[int], room: int) -> None:
+        """Start rows behind a prompt that was read; each may get `room` more tokens.
+
+        Where `piece_tokens` is None, all rows of a prompt are added before the next `advance`.
+        """
+        ...
+
+    def spans(self) -> list[tuple[str, list[int]]]:
+        """The rows of each key, in the order that `advance` takes them."""
+        ...
+
+    def advance(self, tokens: Tensor, weights: Mapping[str, Any]) -> Tensor:
+        """Append one token (B,) to every row; hidden states (B, D)."""
+        ...
+
+    def drop(self, rows: Sequence[int]) -> None:
+        """Free rows; a number that isn't here is ignored."""
+        ...
+
+    def keep(self, row: int, tokens: IntArray) -> Any | None:
+        """A copy of a row as a prompt that was read, `tokens` being what it holds; None: can't."""
         ...
 
 
 class Network(Protocol):
     """A frozen decoder that runs with any adapter put on it."""
 
-    def adapt(self, factors: Mapping[str, LoraFactors], *, dtype: torch.dtype, merge: bool) -> Any:
+    mixes_adapters: bool
+    """Whether rows of several adapters share their products with the base's weights."""
+
+    def adapt(
+        self,
+        factors: Mapping[str, LoraFactors],
+        *,
+        dtype: torch.dtype,
+        merge: bool,
+        shared: Any | None = None,
+    ) -> Any:
         """The decoder's weights with an adapter, ready for passes in `dtype`.
 
         Opaque to callers, immutable, and independent of later changes to the factors. Modules of
-        the output head are left out: the head is the caller's.
+        the output head are left out: the head is the caller's. Without `merge`, `shared` is what
+        this gave for the bare base in the same dtype, whose weights are then used again.
         """
         ...
 
@@ -62,6 +129,6 @@ class Network(Protocol):
         """
         ...
 
-    def read(self, adapted: Any, prompts: Sequence[IntArray], capacity: int) -> Continuation:
-        """Read prompts as one batch, with room for `capacity` more tokens each."""
+    def decoder(self) -> Decoder:
+        """An empty decoder on this network."""
         ...

@@ -40,22 +40,34 @@ def choose_tokens(
     result depends on no other row.
     """
     tokens = logits.argmax(dim=-1)
-    sampled = [row for row, choice in enumerate(choices) if choice.temperature > 0]
-    if not sampled:
-        return tokens
-    index = torch.tensor(sampled)
-    scaled = logits[index] / torch.tensor([[choices[row].temperature] for row in sampled])
-    order: Tensor | None = None
-    if any(choices[row].top_k > 0 or choices[row].top_p < 1 for row in sampled):
-        scaled, order = scaled.sort(dim=-1, descending=True, stable=True)
-        scaled = _filtered(scaled, [choices[row] for row in sampled])
-    cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
-    uniform = torch.tensor([[streams[row].uniform()] for row in sampled], dtype=torch.float64)
-    place = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
-    place = place.clamp_(max=logits.shape[1] - 1)
-    chosen = place if order is None else order.gather(1, place)
-    tokens[index] = chosen[:, 0]
+    plain: list[int] = []
+    filtered: list[int] = []
+    for row, choice in enumerate(choices):
+        if choice.temperature > 0:
+            # Sorting changes the order that a uniform number runs through, so only those rows are
+            # sorted that would be if they were alone.
+            is_filtered = choice.top_k > 0 or choice.top_p < 1
+            (filtered if is_filtered else plain).append(row)
+    for rows in (plain, filtered):
+        if rows:
+            picked = [choices[row] for row in rows]
+            index = torch.tensor(rows)
+            scaled = logits[index] / torch.tensor([[choice.temperature] for choice in picked])
+            order: Tensor | None = None
+            if rows is filtered:
+                scaled, order = scaled.sort(dim=-1, descending=True, stable=True)
+                scaled = _filtered(scaled, picked)
+            place = _draw(scaled, [streams[row] for row in rows])
+            tokens[index] = (place if order is None else order.gather(1, place))[:, 0]
     return tokens
+
+
+def _draw(scaled: Tensor, streams: Sequence[RandomStream]) -> Tensor:
+    """Places (n, 1) drawn from softmax(scaled) (n, V)."""
+    cumulative = torch.softmax(scaled, dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    uniform = torch.tensor([[stream.uniform()] for stream in streams], dtype=torch.float64)
+    place = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    return place.clamp_(max=scaled.shape[1] - 1)
 
 
 def _filtered(scaled: Tensor, choices: Sequence[Choice]) -> Tensor:

@@ -107,17 +107,23 @@ class Backend(Protocol):
         """Free a sampler's memory."""
         ...
 
-    def sample(
-        self,
-        sampler_id: str,
-        requests: Sequence[SampleRequest],
-        watches: Sequence[Watch] | None = None,
-    ) -> list[SampleResult]:
-        """Continue all prompts as one batch; each result is independent of its neighbours.
+    def begin_sample(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        """Take a request into the running batch; gives what `step_samples` will call it.
 
-        With watches, one for each request, tokens are told as they come, and a request that is
-        cancelled gets no more of them.
+        It leaves the batch at the next step once it is cancelled. Each result is independent of
+        its neighbours. Raises RequestError for a request that can never be answered.
         """
+        ...
+
+    def step_samples(self) -> list[tuple[object, SampleResult | Exception]]:
+        """One more token for every row of the running batch; the requests that ended by it.
+
+        An error stands for one request alone, unless the step itself could not be computed.
+        """
+        ...
+
+    def sampling_figures(self) -> dict[str, float | None]:
+        """What the running batch is at, and the largest gap between sampler and trainer."""
         ...
 
     def encode_stop(self, text: str) -> tuple[int, ...]:

@@ -209,6 +209,7 @@ class Engine:
             "runs_loaded": self.runs.count(),
             "sampling_sessions": self.samplers.count(),
             "requests_waiting": self.queue.depth(),
+            **self._backend.sampling_figures(),
         }
 
     def on_compute_thread(self, work: Callable[[], Any]) -> Any:
@@ -295,5 +296,8 @@ class _Late:
     def prepare(self, sampler_id: str) -> None:
         self._samplers().prepare(sampler_id)
 
-    def run(self, sampler_id: str, requests: Any, watches: Any) -> Any:
-        return self._samplers().run(sampler_id, requests, watches)
+    def begin(self, sampler_id: str, request: Any, watch: Any) -> Any:
+        return self._samplers().begin(sampler_id, request, watch)
+
+    def step(self) -> Any:
+        return self._samplers().step()

@@ -1,17 +1,20 @@
-"""The one line in front of the backend, and the one thread that works it off.
+"""The line in front of the backend, and the one thread that works it off.
 
-Training jobs run one by one, in the order they were put in. Sampling jobs for the same sampler
-that wait at the same time become one batch: the batch keeps the place of its first job and grows
-until the worker reaches it.
+Training jobs run one by one, in the order they were put in. Sampling requests join the running
+batch, which moves on by one token a step. Where both have work they take turns: a training job,
+then sampling for as long as that job took, but no longer than `LONGEST_TURN_S`; so neither waits
+for more than one turn of the other.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from tinker_engine.errors import EngineError
@@ -22,10 +25,12 @@ from tinker_engine.runtime.sample_watch import Watch
 
 logger = logging.getLogger(__name__)
 
-# Requests of one burst arrive a fraction of a millisecond apart; a batch that is still growing is
-# given this much longer to grow, which costs less than running it too small.
+# Requests of one burst arrive a fraction of a millisecond apart; a batch that is about to start is
+# given this much longer to grow, which costs less than reading its prompts one by one.
 _GROWTH_PAUSE_S = 0.002
 _GROWTH_LIMIT_S = 0.02
+SHORTEST_TURN_S = 0.05
+LONGEST_TURN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,35 +55,36 @@ class SampleJob:
     on_token: Callable[[TokenEvent], None] | None = None
 
 
-@dataclass
-class _Batch:
-    sampler_id: str
-    jobs: list[SampleJob] = field(default_factory=list)
-
-
 class SampleRunner(Protocol):
     """What the queue needs in order to sample."""
 
     def prepare(self, sampler_id: str) -> None:
-        """Make the sampler ready; an error here concerns the whole batch."""
+        """Make the sampler ready; an error here concerns all that wait for it."""
         ...
 
-    def run(
-        self, sampler_id: str, requests: Sequence[SampleRequest], watches: Sequence[Watch]
-    ) -> list[SampleResult]:
-        """Answer the requests of one batch, in order."""
+    def begin(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        """Take a request into the running batch; gives what `step` will call it."""
+        ...
+
+    def step(self) -> Sequence[tuple[object, SampleResult | Exception]]:
+        """Move the running batch on; the requests that have ended."""
         ...
 
 
 class ComputeQueue:
-    """Feeds the backend from one thread; `submit` and `submit_sample` may be called from any."""
+    """Feeds the backend from one thread; `submit` and `submit_sample` may be called from any.
+
+    At most `sample_batch` requests are in the running batch; others wait here.
+    """
 
     def __init__(self, futures: FutureTable, runner: SampleRunner, sample_batch: int) -> None:
         self._futures = futures
         self._runner = runner
         self._sample_batch = sample_batch
-        self._line: deque[Job | _Batch] = deque()
-        self._open: dict[str, _Batch] = {}
+        self._line: deque[Job] = deque()
+        self._samples: deque[tuple[str, SampleJob]] = deque()
+        self._running: dict[object, SampleJob] = {}
+        self._turn_ends = 0.0
         self._changed = threading.Condition()
         self._is_stopping = False
         self._thread = threading.Thread(
@@ -96,108 +102,118 @@ class ComputeQueue:
             self._changed.notify()
 
     def submit_sample(self, sampler_id: str, job: SampleJob) -> None:
-        """Add a sampling request to the waiting batch of its sampler, or start one."""
+        """Add a sampling request to those that join the running batch at its next step."""
         with self._changed:
-            batch = self._open.get(sampler_id)
-            if batch is None or len(batch.jobs) >= self._sample_batch:
-                batch = self._open[sampler_id] = _Batch(sampler_id)
-                self._line.append(batch)
-            batch.jobs.append(job)
+            self._samples.append((sampler_id, job))
             self._changed.notify()
 
     def stop(self, timeout_s: float) -> bool:
-        """Finish the job at hand and stop; True when the worker has ended."""
+        """Finish the job or the step at hand and stop; True when the worker has ended."""
         with self._changed:
             self._is_stopping = True
             self._line.clear()
-            self._open.clear()
+            self._samples.clear()
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def depth(self) -> int:
-        """Jobs and batches in line."""
+        """Jobs in line and sampling requests that are waiting or running."""
         with self._changed:
-            return len(self._line)
+            return len(self._line) + len(self._samples) + len(self._running)
 
     def _work(self) -> None:
-        while (item := self._next()) is not None:
-            if isinstance(item, Job):
-                self._futures.finish(item.future, _guarded(item.work))
-            else:
-                self._sample(item)
+        while self._wait():
+            job = self._next_job()
+            if job is None:
+                self._step()
+                continue
+            started = time.monotonic()
+            self._futures.finish(job.future, guarded(job.work))
+            now = time.monotonic()
+            self._turn_ends = now + min(LONGEST_TURN_S, max(SHORTEST_TURN_S, now - started))
 
-    def _next(self) -> Job | _Batch | None:
+    def _wait(self) -> bool:
+        """Wait for work; False when the worker is to stop."""
         with self._changed:
-            while not self._line and not self._is_stopping:
-                self._changed.wait()
-            if self._is_stopping:
+            if not self._running:
+                self._changed.wait_for(
+                    lambda: self._is_stopping or bool(self._line) or bool(self._samples)
+                )
+                if self._samples and not self._line:
+                    self._let_grow()
+            return not self._is_stopping
+
+    def _next_job(self) -> Job | None:
+        """The job at the head of the line, unless it is sampling's turn."""
+        with self._changed:
+            has_samples = bool(self._running) or bool(self._samples)
+            if not self._line or (has_samples and time.monotonic() < self._turn_ends):
                 return None
-            first = self._line[0]
-            if isinstance(first, _Batch):
-                self._let_grow(first)
-                if self._is_stopping:
-                    return None
-                if self._open.get(first.sampler_id) is first:
-                    del self._open[first.sampler_id]
             return self._line.popleft()
 
-    def _let_grow(self, batch: _Batch) -> None:
+    def _let_grow(self) -> None:
         waited = 0.0
-        while len(batch.jobs) < self._sample_batch and waited < _GROWTH_LIMIT_S:
-            before = len(batch.jobs)
-            self._changed.wait_for(
-                lambda: self._is_stopping or len(batch.jobs) >= self._sample_batch,
-                timeout=_GROWTH_PAUSE_S,
-            )
+        while len(self._samples) < self._sample_batch and waited < _GROWTH_LIMIT_S:
+            before = len(self._samples)
+            self._changed.wait_for(lambda: self._is_stopping, timeout=_GROWTH_PAUSE_S)
             waited += _GROWTH_PAUSE_S
-            if len(batch.jobs) == before or self._is_stopping:
+            if len(self._samples) == before or self._is_stopping:
                 return
 
-    def _sample(self, batch: _Batch) -> None:
-        jobs = [job for job in batch.jobs if not job.future.is_cancelled]
-        if not jobs:
+    def _step(self) -> None:
+        self._admit()
+        if not self._running:
             return
-        failure = _guarded(lambda: self._prepare(batch.sampler_id))
-        outcomes = (
-            [failure] * len(jobs)
-            if isinstance(failure, Failure)
-            else self._outcomes(batch.sampler_id, jobs)
-        )
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            self._futures.finish(job.future, outcome)
+        try:
+            ended = self._runner.step()
+        # The edge of the compute thread; what was running has nothing left to wait for.
+        except Exception as error:
+            logger.exception("the backend failed")
+            ended = [(ticket, error) for ticket in self._running]
+        for ticket, outcome in ended:
+            job = self._running.pop(ticket)
+            self._futures.finish(job.future, guarded(partial(_outcome, job, outcome)))
+
+    def _admit(self) -> None:
+        """Hand waiting requests to the runner; each sampler is made ready once."""
+        prepared: dict[str, Outcome] = {}
+        while len(self._running) < self._sample_batch:
+            with self._changed:
+                if not self._samples:
+                    return
+                sampler_id, job = self._samples.popleft()
+            if job.future.is_cancelled:
+                continue
+            if sampler_id not in prepared:
+                prepared[sampler_id] = guarded(partial(self._prepare, sampler_id))
+            outcome = prepared[sampler_id]
+            if not isinstance(outcome, Failure):
+                outcome = guarded(partial(self._begin, sampler_id, job))
+            if isinstance(outcome, Failure):
+                self._futures.finish(job.future, outcome)
 
     def _prepare(self, sampler_id: str) -> Outcome:
         self._runner.prepare(sampler_id)
         return {}
 
-    def _outcomes(self, sampler_id: str, jobs: Sequence[SampleJob]) -> Sequence[Outcome]:
-        results: list[SampleResult] = []
-
-        def run() -> Outcome:
-            watches = [_watch(job) for job in jobs]
-            results.extend(self._runner.run(sampler_id, [job.request for job in jobs], watches))
-            return {}
-
-        failure = _guarded(run)
-        if not isinstance(failure, Failure):
-            return [only_last(r, job.last_n) for r, job in zip(results, jobs, strict=True)]
-        if len(jobs) == 1:
-            return [failure]
-        # One request must not fail its neighbours: find it by halves.
-        middle = len(jobs) // 2
-        return [
-            *self._outcomes(sampler_id, jobs[:middle]),
-            *self._outcomes(sampler_id, jobs[middle:]),
-        ]
+    def _begin(self, sampler_id: str, job: SampleJob) -> Outcome:
+        watch = Watch(job.on_token, lambda: job.future.is_cancelled)
+        ticket = self._runner.begin(sampler_id, job.request, watch)
+        with self._changed:
+            self._running[ticket] = job
+        return {}
 
 
-def _watch(job: SampleJob) -> Watch:
-    return Watch(job.on_token, lambda: job.future.is_cancelled)
+def _outcome(job: SampleJob, outcome: SampleResult | Exception) -> Outcome:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return only_last(outcome, job.last_n)
 
 
-def _guarded(work: Callable[[], Outcome]) -> Outcome:
+def guarded(work: Callable[[], Outcome]) -> Outcome:
+    """What the work gives, or the failure that its error stands for."""
     try:
         return work()
     except EngineError as error:

@@ -174,7 +174,7 @@ class Samplers:
         return request_id
 
     def cancel(self, request_id: str) -> None:
-        """Drop a sampling request that has not started; one that runs is left to finish."""
+        """Drop a sampling request; one that runs leaves the batch at the next step."""
         future = self._futures.get(request_id)
         if future is not None and future.kind == SAMPLE and future.outcome is None:
             future.is_cancelled = True
@@ -203,11 +203,13 @@ class Samplers:
         adapter = None if sampler.source is None else sampler.source()
         self._loaded[sampler_id] = self._backend.create_sampler(sampler_id, adapter)
 
-    def run(
-        self, sampler_id: str, requests: Sequence[SampleRequest], watches: Sequence[Watch]
-    ) -> list[SampleResult]:
-        """Answer one batch."""
-        return self._backend.sample(sampler_id, requests, watches)
+    def begin(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        """Take a request into the running batch."""
+        return self._backend.begin_sample(sampler_id, request, watch)
+
+    def step(self) -> Sequence[tuple[object, SampleResult | Exception]]:
+        """Move the running batch on."""
+        return self._backend.step_samples()
 
     def _drop(self, sampler: Sampler) -> None:
         if sampler.id in self._loaded:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +41,9 @@ from tinker_engine.privacy import (
     SecureNoise,
     resolve_policy,
 )
+from tinker_engine.runtime.agreement import Agreement
 from tinker_engine.runtime.losses import LOSSES
+from tinker_engine.runtime.prefix_cache import PrefixCache
 from tinker_engine.runtime.records import (
     AdamParams,
     BaseInfo,
@@ -56,25 +59,21 @@ from tinker_engine.runtime.records import (
     TrainDatum,
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
+from tinker_engine.runtime.sample_batch import SampleBatch, Ticket
+from tinker_engine.runtime.sample_models import MERGE_LIMIT_BYTES, SampledModel, SampledWeights
 from tinker_engine.runtime.sample_watch import Watch
-from tinker_engine.runtime.sampler import SamplerModel, check_requests, sample_all
+from tinker_engine.runtime.sampler import TextRules
 from tinker_engine.runtime.training_pass import AdaptedModel, accumulate, check_data, evaluate
 from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
 
+logger = logging.getLogger(__name__)
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-MERGE_LIMIT_BYTES = 2 << 30
+BARE = "base"
 # Rows x width x layers of a microbatch: what is kept for the backward pass grows with it, while
 # products gain nothing from more than a few hundred rows.
 MICROBATCH_VALUES = 2 << 20
 FEWEST_ROWS, MOST_ROWS = 512, 2048
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A model made ready once for any number of requests."""
-
-    model: AdaptedModel
-    digest: str | None
 
 
 class TorchBackend:
@@ -99,7 +98,12 @@ class TorchBackend:
         self.network: Network = make_network(base)
         self._noise = noise
         self._runs: dict[str, TrainingRun] = {}
-        self._samplers: dict[str, Sampler] = {}
+        self._samplers: dict[str, SampledModel] = {}
+        self._bare: AdaptedModel | None = None
+        self._weights = SampledWeights()
+        self._prefixes = PrefixCache(self._config.prefix_memory_bytes)
+        self._agreement = Agreement()
+        self._batch = self._new_batch()
         self._bound: tuple[str, int, AdaptedModel] | None = None
         self._rows = self._config.microbatch_tokens or _training_rows(base)
 
@@ -183,7 +187,7 @@ class TorchBackend:
         if sampler_id in self._samplers:
             raise RequestError(f"sampler {sampler_id!r} exists already")
         if adapter is None:
-            self._samplers[sampler_id] = Sampler(self._adapt({}, self._sampling_dtype), None)
+            self._samplers[sampler_id] = self._sampled(BARE, None, {})
             return None
         files = read_adapter(adapter)
         modules = linear_modules(self._base.model)
@@ -196,31 +200,54 @@ class TorchBackend:
             raise CheckpointError(
                 f"adapter {adapter} doesn't fit {self.base.name}: {error}"
             ) from error
-        factors_ = module_factors(layout, values, files.config.alpha)
-        model = self._adapt(factors_, self._sampling_dtype)
-        self._samplers[sampler_id] = Sampler(model, files.digest)
+        loras = module_factors(layout, values, files.config.alpha)
+        # Another alpha makes another model of the same weights.
+        key = f"{files.digest}:{files.config.alpha / files.config.rank}"
+        self._samplers[sampler_id] = self._sampled(key, files.digest, loras)
         return files.digest
 
     def drop_sampler(self, sampler_id: str) -> None:
         self._samplers.pop(sampler_id, None)
 
-    def sample(
-        self,
-        sampler_id: str,
-        requests: Sequence[SampleRequest],
-        watches: Sequence[Watch] | None = None,
-    ) -> list[SampleResult]:
-        sampler = self._samplers.get(sampler_id)
-        if sampler is None:
-            raise NotFoundError(f"no sampler {sampler_id!r} on this engine")
-        check_requests(requests, self.base.vocab_size, self.base.max_context)
-        model = SamplerModel(
-            adapted=sampler.model,
-            max_context=self.base.max_context,
-            end_ids=_end_ids(self._base),
-            decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
-        )
-        return sample_all(model, requests, watches)
+    def begin_sample(self, sampler_id: str, request: SampleRequest, watch: Watch) -> Ticket:
+        return self._batch.add(self._sampler(sampler_id), request, watch)
+
+    def step_samples(self) -> list[tuple[object, SampleResult | Exception]]:
+        try:
+            ended = self._batch.step()
+        # Nobody may be left waiting for rows that can't be computed any more.
+        except Exception as error:
+            logger.exception("a sampling step failed")
+            ended = self._batch.abandon(error)
+        for ticket, outcome in ended:
+            if isinstance(outcome, SampleResult):
+                self._compare(ticket, outcome)
+        return list(ended)
+
+    def sampling_figures(self) -> dict[str, float | None]:
+        return {
+            "sampling_rows": self._batch.row_count,
+            "prefix_bytes": self._prefixes.size_bytes,
+            "prefix_tokens_reused": self._prefixes.reused_tokens,
+            "largest_logprob_gap": self._agreement.largest_gap,
+        }
+
+    def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
+        """Answer requests at once, beside the running batch; the first error is raised."""
+        model, batch = self._sampler(sampler_id), self._new_batch()
+        tickets: list[Ticket] = []
+        for index, request in enumerate(requests):
+            try:
+                tickets.append(batch.add(model, request, Watch()))
+            except RequestError as error:
+                raise RequestError(f"request {index}: {error}") from error
+        answers: dict[Ticket, SampleResult] = {}
+        while batch.is_busy:
+            for ticket, outcome in batch.step():
+                if isinstance(outcome, Exception):
+                    raise outcome
+                answers[ticket] = outcome
+        return [answers[ticket] for ticket in tickets]
 
     def encode_stop(self, text: str) -> tuple[int, ...]:
         return tuple(self._base.tokenizer.encode(text, add_special_tokens=False))
@@ -304,9 +331,62 @@ class TorchBackend:
         asked = self._config.precision if precision == "auto" else precision
         return auto_dtype(self.base.hidden_size) if asked == "auto" else DTYPES[asked]
 
+    def _sampler(self, sampler_id: str) -> SampledModel:
+        sampler = self._samplers.get(sampler_id)
+        if sampler is None:
+            raise NotFoundError(f"no sampler {sampler_id!r} on this engine")
+        return sampler
+
+    def _sampled(
+        self, key: str, digest: str | None, loras: Mapping[str, LoraFactors]
+    ) -> SampledModel:
+        """A model to sample from; all of them share one copy of the base's weights."""
+        dtype = self._sampling_dtype
+        head = frozen_linear(self._base.head_name, self._base.head)
+        if self._bare is None:
+            self._bare = self._adapt({}, dtype)
+        beside = self._bare
+        if loras:
+            bare = self._bare
+            adapted = self.network.adapt(loras, dtype=dtype, merge=False, shared=bare.adapted)
+            linear = adapt(head, loras, dtype=dtype, merge=False, shared=bare.head.linear)
+            beside = AdaptedModel(self.network, adapted, replace(bare.head, linear=linear), dtype)
+        size = sum(f.a.shape[1] * f.bt.shape[1] for f in loras.values()) * dtype.itemsize
+        return SampledModel(key, digest, beside, lambda: self._merged(loras, dtype), size)
+
+    def _merged(self, loras: Mapping[str, LoraFactors], dtype: torch.dtype) -> AdaptedModel:
+        """A copy of the weights with the factors in it; where there are none, the base's own."""
+        assert self._bare is not None
+        bare = self._bare
+        adapted = self.network.adapt(loras, dtype=dtype, merge=True, shared=bare.adapted)
+        head = frozen_linear(self._base.head_name, self._base.head)
+        linear = adapt(head, loras, dtype=dtype, merge=True, shared=bare.head.linear)
+        return AdaptedModel(self.network, adapted, replace(bare.head, linear=linear), dtype)
+
+    def _new_batch(self) -> SampleBatch:
+        rules = TextRules(
+            max_context=self.base.max_context,
+            vocab_size=self.base.vocab_size,
+            end_ids=_end_ids(self._base),
+            decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
+        )
+        limit = self._config.sample_memory_bytes
+        return SampleBatch(rules, self.network.decoder, self._weights, self._prefixes, limit)
+
+    def _compare(self, ticket: Ticket, result: SampleResult) -> None:
+        key, prompt, sequence = ticket.model.key, ticket.request.prompt, result.sequences[0]
+        if self._agreement.wants(key, prompt, sequence):
+            (model,) = self._weights.of([ticket.model]).values()
+            self._agreement.compare(key, model, prompt, sequence)
+
     @property
     def _sampling_dtype(self) -> torch.dtype:
-        return DTYPES.get(self._config.precision, torch.float32)
+        asked = self._config.precision
+        if asked != "auto":
+            return DTYPES[asked]
+        # Elsewhere only adapted modules would be rounded, which gains nothing.
+        is_whole = self.network.mixes_adapters
+        return auto_dtype(self.base.hidden_size) if is_whole else torch.float32
 
     def _adapter_config(self, run: TrainingRun) -> AdapterConfig:
         modules = linear_modules(self._base.model)

@@ -11,7 +11,7 @@ import torch
 from tiny_models import CONFIGS, randomise
 
 from tinker_engine.errors import RequestError
-from tinker_engine.runtime import sampler
+from tinker_engine.runtime import sample_batch
 from tinker_engine.runtime.records import SampleRequest, TokenEvent, TrainDatum
 from tinker_engine.runtime.sample_watch import Watch
 
@@ -160,7 +160,7 @@ def test_batches_are_cut_without_changing_results(make_backend, monkeypatch):
     backend.create_sampler("s", None)
     requests = [request(p, prompt_logprobs=True, topk_prompt_logprobs=2) for p in PROMPTS]
     whole = backend.sample("s", requests)
-    monkeypatch.setattr(sampler, "BATCH_ROWS", 2)
+    monkeypatch.setattr(sample_batch, "MOST_ROWS", 2)
     for ours, theirs in zip(backend.sample("s", requests), whole, strict=True):
         assert ours.sequences[0].tokens == theirs.sequences[0].tokens
 
@@ -202,8 +202,12 @@ def test_each_token_is_told_as_it_comes_and_a_cancelled_request_gets_no_more(mak
     events: list[list[TokenEvent]] = [[], []]
     asked = [request(p, num_samples=2, topk_sample_logprobs=2) for p in PROMPTS[:2]]
     watches = [Watch(events[0].append), Watch(events[1].append, lambda: len(events[1]) >= 6)]
-    results = backend.sample("s", asked, watches)
-    for sample, sequence in enumerate(results[0].sequences):
+    tickets = [backend.begin_sample("s", a, w) for a, w in zip(asked, watches, strict=True)]
+    outcomes: dict[object, Any] = {}
+    while len(outcomes) < 2:
+        outcomes.update(backend.step_samples())
+    assert isinstance(outcomes[tickets[1]], RequestError)
+    for sample, sequence in enumerate(outcomes[tickets[0]].sequences):
         mine = [event for event in events[0] if event.sample == sample]
         assert [event.token for event in mine] == sequence.tokens
         assert [event.logprob for event in mine] == sequence.logprobs

@@ -37,10 +37,11 @@ class Records:
 
 
 class Runner:
-    """Answers a prompt with itself; a prompt that holds 13 fails the batch it is in."""
+    """Answers a prompt with itself, one step later; a prompt that holds 13 fails."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.running: list[SampleRequest] = []
         self.prepared: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -50,16 +51,20 @@ class Runner:
         if sampler_id == "broken":
             raise CheckpointError("damaged")
 
-    def run(
-        self, sampler_id: str, requests: Sequence[SampleRequest], watches: Sequence[Watch]
-    ) -> list[SampleResult]:
-        assert len(watches) == len(requests)
+    def begin(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        self.running.append(request)
+        return id(request)
+
+    def step(self) -> list[tuple[object, SampleResult | Exception]]:
         assert self.gate.wait(10)
+        requests, self.running = self.running, []
         self.batches.append(len(requests))
-        for request in requests:
-            if 13 in request.prompt:
-                raise RequestError("13 can't be sampled")
-        return [SampleResult([SampledSequence(r.prompt.tolist(), [], "stop")]) for r in requests]
+        return [(id(request), self.answer(request)) for request in requests]
+
+    def answer(self, request: SampleRequest) -> SampleResult | Exception:
+        if 13 in request.prompt:
+            return RequestError("13 can't be sampled")
+        return SampleResult([SampledSequence(request.prompt.tolist(), [], "stop")])
 
 
 def request(*tokens: int) -> SampleRequest:
@@ -93,6 +98,7 @@ def test_waiting_samples_become_one_batch(table: FutureTable) -> None:
     queue.submit([Job(last, lambda: order.append("train") or done.set() or {})])
     queue.start()
     assert done.wait(10)
+    asyncio.run(table.wait("s5", 10))
     assert runner.batches == [4, 2]
     for i, future in enumerate(futures):
         assert isinstance(future.outcome, SampleResult)
@@ -109,11 +115,8 @@ def test_one_bad_request_fails_alone(table: FutureTable) -> None:
     cancelled = futures[5]
     cancelled.is_cancelled = True
     table.finish(cancelled, Failure("cancelled", "user"))
-    finished = threading.Event()
-    tail = table.register("tail", kind="x", digest="d")[0]
-    queue.submit([Job(tail, lambda: finished.set() or {})])
     queue.start()
-    assert finished.wait(10)
+    asyncio.run(table.wait("s19", 10))
     failed = [i for i, f in enumerate(futures) if isinstance(f.outcome, Failure)]
     assert failed == [5, 13]
     queue.stop(10)
