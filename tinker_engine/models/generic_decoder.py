@@ -86,7 +86,8 @@ class GenericDecoder:
         ]
         return torch.cat(hidden)
 
-    def drop(self, rows: Sequence[int]) -> None:
+    def drop(self, rows: Sequence[int], *, wipe: bool = False) -> None:
+        del wipe
         for _, cohort in self._cohorts:
             cohort.drop(rows)
 

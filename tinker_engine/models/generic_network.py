@@ -81,7 +81,8 @@ class GenericNetwork:
             hidden = self._backbone(input_ids=ids, use_cache=False).last_hidden_state
         return cast(Tensor, hidden).reshape(batch.rows, -1)
 
-    def decoder(self) -> GenericDecoder:
+    def decoder(self, dtype: torch.dtype) -> GenericDecoder:
+        del dtype
         return GenericDecoder(self)
 
     def run(self, adapted: Adapters, **inputs: Any) -> Any:

@@ -34,10 +34,10 @@ class LlamaDecoder:
 
     piece_tokens: int | None = 256
 
-    def __init__(self, network: LlamaNetwork) -> None:
+    def __init__(self, network: LlamaNetwork, dtype: torch.dtype) -> None:
         self._network = network
         heads = network.shape
-        self._shape = CacheShape(len(network.blocks), heads.kv_heads, heads.width)
+        self._shape = CacheShape(len(network.blocks), heads.kv_heads, heads.width, dtype)
         self._panes: dict[tuple[str, int], Pane] = {}
         self._places: dict[int, Pane] = {}
 
@@ -48,7 +48,7 @@ class LlamaDecoder:
         return LlamaPrompt.begin(tokens, self._shape, source, shared)
 
     def add(self, key: str, prompt: LlamaPrompt, rows: Sequence[int], room: int) -> None:
-        self._place(key, rows, prompt.cache, prompt.read, prompt.read + min(room, ROOM))
+        self._place(key, rows, prompt, prompt.read + min(room, ROOM))
 
     def spans(self) -> list[tuple[str, list[int]]]:
         spans: list[tuple[str, list[int]]] = []
@@ -59,28 +59,27 @@ class LlamaDecoder:
                 spans.append((key, list(pane.owners)))
         return spans
 
-    def drop(self, rows: Sequence[int]) -> None:
-        for row in rows:
-            pane = self._places.pop(row, None)
-            if pane is not None:
-                pane.remove(pane.owners.index(row))
+    def drop(self, rows: Sequence[int], *, wipe: bool = False) -> None:
+        leaving = {row for row in rows if self._places.pop(row, None) is not None}
+        for pane in self._panes.values():
+            slots = [slot for slot, row in enumerate(pane.owners) if row in leaving]
+            pane.remove(slots, wipe=wipe)
         self._panes = {at: pane for at, pane in self._panes.items() if pane.owners}
 
     def keep(self, row: int, tokens: IntArray) -> LlamaPrompt | None:
         pane = self._places.get(row)
         if pane is None:
             return None
-        cache = pane.of(row)[..., : len(tokens), :].contiguous()
-        return LlamaPrompt(tokens, cache, len(tokens))
+        return pane.copy(pane.owners.index(row), tokens)
 
     def _make_room(self) -> None:
         """Move rows that fill their pane to a larger one."""
         for (key, positions), pane in list(self._panes.items()):
-            for slot in reversed(range(len(pane.owners))):
-                if pane.lengths[slot] == positions:
-                    row = pane.owners[slot]
-                    self._place(key, [row], pane.cache[:, :, slot], positions, positions + 1)
-                    pane.remove(slot)
+            full = [slot for slot, length in enumerate(pane.lengths) if length == positions]
+            for slot in full:
+                copy = pane.copy(slot, np.zeros(positions, dtype=np.int64))
+                self._place(key, [pane.owners[slot]], copy, positions + 1)
+            pane.remove(full, wipe=False)
         self._panes = {at: pane for at, pane in self._panes.items() if pane.owners}
 
     def read(self, pieces: Sequence[Piece], weights: Mapping[str, AdaptedLlama]) -> list[Tensor]:
@@ -144,14 +143,12 @@ class LlamaDecoder:
     def _ordered(self) -> list[tuple[str, Pane]]:
         return [(key, self._panes[key, size]) for key, size in sorted(self._panes)]
 
-    def _place(
-        self, key: str, rows: Sequence[int], cache: Tensor, length: int, needed: int
-    ) -> None:
+    def _place(self, key: str, rows: Sequence[int], prompt: LlamaPrompt, needed: int) -> None:
         positions = pane_positions(needed)
         pane = self._panes.get((key, positions))
         if pane is None:
             pane = self._panes[key, positions] = Pane.empty(self._shape, positions)
-        pane.add(rows, cache, length)
+        pane.add(rows, prompt, prompt.read)
         for row in rows:
             self._places[row] = pane
 
@@ -168,14 +165,15 @@ class LlamaDecoder:
         heads, kv_heads, width = self._network.shape
         count, used = later.shape
         rotated = rotation.cos.shape[1]
-        q_k = rotate(qkv[:, :rotated], rotation, width).unflatten(1, (-1, width))
+        kind = self._shape.dtype
+        q_k = rotate(qkv[:, :rotated], rotation, width).to(kind).unflatten(1, (-1, width))
         slots = torch.arange(count)
-        keys, values = pane.cache[layer, 0, :count], pane.cache[layer, 1, :count]
-        keys[slots, :, lengths] = q_k[:, heads:]
-        values[slots, :, lengths] = qkv[:, rotated:].unflatten(1, (-1, width))
+        keys, values = pane.keys[layer, :count], pane.values[layer, :count]
+        keys[slots, :, :, lengths] = q_k[:, heads:]
+        values[slots, :, lengths] = qkv[:, rotated:].to(kind).unflatten(1, (-1, width))
         q = q_k[:, :heads].reshape(count, kv_heads, -1, width)
-        scores = torch.matmul(q, keys[:, :, :used].transpose(2, 3)).mul_(width**-0.5)
-        weights = torch.softmax(scores.add_(later[:, None, None]), dim=-1)
+        scores = torch.matmul(q, keys[..., :used]).float().mul_(width**-0.5)
+        weights = torch.softmax(scores.add_(later[:, None, None]), dim=-1).to(kind)
         return torch.matmul(weights, values[:, :, :used]).reshape(count, -1)
 
     def _attend_pieces(
@@ -190,8 +188,9 @@ class LlamaDecoder:
         shape = self._network.shape
         heads, kv_heads, width = shape
         rotated = rotation.cos.shape[1]
-        q_k = rotate(qkv[:, :rotated], rotation, width)
-        q, k, v = q_k[:, : heads * width], q_k[:, heads * width :], qkv[:, rotated:]
+        q_k = rotate(qkv[:, :rotated], rotation, width).to(self._shape.dtype)
+        q, k = q_k[:, : heads * width], q_k[:, heads * width :]
+        v = qkv[:, rotated:].to(self._shape.dtype)
         y = torch.empty_like(q)
         for group in groups:
             rows = slice(group.start, group.stop)
@@ -215,7 +214,7 @@ class LlamaDecoder:
 def _causal(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
     """Queries (b, rep * T, d) of the last `length` places over keys and values (b, S, d)."""
     places = k.shape[1]
-    later = torch.full((length, places), -torch.inf).triu_(places - length + 1)
+    later = torch.full((length, places), -torch.inf, dtype=q.dtype).triu_(places - length + 1)
     output = torch.empty_like(q)
     step = max(1, SCORE_ELEMENTS // (q.shape[1] * places))
     for first in range(0, len(q), step):

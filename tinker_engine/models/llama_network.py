@@ -178,8 +178,8 @@ class LlamaNetwork:
             x = self.finish(base, block, x, y, sink)
         return rms_norm(x, self.final_norm, self.eps, torch.float32)
 
-    def decoder(self) -> LlamaDecoder:
-        return LlamaDecoder(self)
+    def decoder(self, dtype: torch.dtype) -> LlamaDecoder:
+        return LlamaDecoder(self, dtype)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token ids (rows,) -> residual stream (rows, D) fp32."""

@@ -14,16 +14,23 @@ from torch import Tensor
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     """X / rms(x) * weight over the last axis, computed in fp32, given back in `dtype`."""
+    if not torch.is_grad_enabled():
+        return _normed(x, weight, eps)[0].to(dtype)
     return cast(Tensor, _RmsNorm.apply(x, weight, eps, dtype))
+
+
+def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    wide = x.float()
+    inverse = torch.linalg.vecdot(wide, wide).div_(x.shape[-1]).add_(eps).rsqrt_()[..., None]
+    return (wide * inverse).mul_(weight), inverse
 
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-        wide = x.float()
-        inverse = torch.linalg.vecdot(wide, wide).div_(x.shape[-1]).add_(eps).rsqrt_()[..., None]
+        result, inverse = _normed(x, weight, eps)
         ctx.save_for_backward(x, inverse, weight)
-        return (wide * inverse).mul_(weight).to(dtype)
+        return result.to(dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -38,6 +45,9 @@ class _RmsNorm(torch.autograd.Function):
 
 def swiglu(gate_up: Tensor) -> Tensor:
     """silu(gate) * up for (rows, 2 * width) with the gate first."""
+    if not torch.is_grad_enabled():
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
     return cast(Tensor, _SwiGlu.apply(gate_up))
 
 

@@ -85,8 +85,8 @@ class Decoder(Protocol):
         """Append one token (B,) to every row; hidden states (B, D)."""
         ...
 
-    def drop(self, rows: Sequence[int]) -> None:
-        """Free rows; a number that isn't here is ignored."""
+    def drop(self, rows: Sequence[int], *, wipe: bool = False) -> None:
+        """Free rows; a number that isn't here is ignored. `wipe` those that may not be finite."""
         ...
 
     def keep(self, row: int, tokens: IntArray) -> Any | None:
@@ -129,6 +129,6 @@ class Network(Protocol):
         """
         ...
 
-    def decoder(self) -> Decoder:
-        """An empty decoder on this network."""
+    def decoder(self, dtype: torch.dtype) -> Decoder:
+        """An empty decoder that keeps keys and values in `dtype`, where that is its choice."""
         ...

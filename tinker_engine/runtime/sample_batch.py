@@ -59,6 +59,7 @@ class Ticket:
     prompt: Any = None
     hidden: list[Tensor] = field(default_factory=list[Tensor])
     scores: PromptScores = field(default_factory=PromptScores)
+    is_settled: bool = False
     begun: int = 0
     sequences: dict[int, SampledSequence] = field(default_factory=dict[int, SampledSequence])
 
@@ -167,13 +168,14 @@ class SampleBatch:
         self._waiting = deque(t for t in self._waiting if t is not ticket)
         self._open = [t for t in self._open if t is not ticket]
         mine = [number for number, (owner, _) in self._rows.items() if owner is ticket]
-        self._drop(mine)
+        self._drop(mine, wipe=True)
         self._ended.append((ticket, error))
 
-    def _drop(self, numbers: Sequence[int]) -> None:
+    def _drop(self, numbers: Sequence[int], *, wipe: bool = False) -> None:
         for number in numbers:
             del self._rows[number]
-        self._decoder.drop(numbers)
+        if numbers:
+            self._decoder.drop(numbers, wipe=wipe)
 
     def _advance(self) -> None:
         spans = self._decoder.spans()
@@ -314,14 +316,13 @@ class SampleBatch:
         held = self._held_bytes()
         starting: list[tuple[Ticket, Row, Tensor]] = []
         for ticket in [t for t in self._open if t.is_read]:
-            if ticket.begun == 0:
+            if not ticket.is_settled:
                 self._settle_prompt(ticket)
             while ticket.begun < ticket.request.num_samples:
-                is_first = ticket.begun == 0
-                needed = 0 if is_first else ticket.row_bytes
+                needed = ticket.row_bytes if ticket.begun else 0
                 taken = len(self._rows) + len(starting)
                 is_full = taken >= MOST_ROWS or held + needed > self._limit
-                if is_full and not is_first and self._decoder.piece_tokens is not None:
+                if is_full and self._decoder.piece_tokens is not None:
                     break
                 row = Row(ticket.request, ticket.begun, ticket.room, ticket.watch)
                 ticket.begun += 1
@@ -334,6 +335,8 @@ class SampleBatch:
         self._open = [t for t in self._open if t.begun < t.request.num_samples]
 
     def _settle_prompt(self, ticket: Ticket) -> None:
+        """What is to be done once when a prompt has been read."""
+        ticket.is_settled = True
         if has_prompt_scores(ticket.request):
             (head,) = (m.head for m in self._weights.of([ticket.model]).values())
             hidden = torch.cat(ticket.hidden)

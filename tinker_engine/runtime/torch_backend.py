@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -371,7 +372,8 @@ class TorchBackend:
             decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
         )
         limit = self._config.sample_memory_bytes
-        return SampleBatch(rules, self.network.decoder, self._weights, self._prefixes, limit)
+        decoder = partial(self.network.decoder, self._sampling_dtype)
+        return SampleBatch(rules, decoder, self._weights, self._prefixes, limit)
 
     def _compare(self, ticket: Ticket, result: SampleResult) -> None:
         key, prompt, sequence = ticket.model.key, ticket.request.prompt, result.sequences[0]
