@@ -173,7 +173,10 @@ class ComputeQueue:
             logger.exception("the backend failed")
             ended = [(ticket, error) for ticket in self._running]
         for ticket, outcome in ended:
-            job = self._running.pop(ticket)
+            job = self._running.pop(ticket, None)
+            # What a failed step has ended already may come up once more.
+            if job is None:
+                continue
             self._futures.finish(job.future, guarded(partial(_outcome, job, outcome)))
 
     def _admit(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -249,3 +251,89 @@ def test_completion_log_waits_and_trims(table: FutureTable) -> None:
         (["s2"], 3),
         ([], 3),
     ]
+
+
+class Steps:
+    """A running batch whose requests end when told; each step takes a little while."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.watches: dict[int, Watch] = {}
+        self.ending = threading.Event()
+        self.is_broken = False
+
+    def prepare(self, sampler_id: str) -> None:
+        pass
+
+    def begin(self, sampler_id: str, request: SampleRequest, watch: Watch) -> object:
+        self.watches[len(self.watches)] = watch
+        return len(self.watches) - 1
+
+    def step(self) -> list[tuple[object, SampleResult | Exception]]:
+        self.log.append("step")
+        if self.is_broken:
+            raise ZeroDivisionError
+        time.sleep(0.002)
+        gone = [n for n, w in self.watches.items() if w.is_cancelled() or self.ending.is_set()]
+        for number in gone:
+            del self.watches[number]
+        return [(number, SampleResult([])) for number in gone]
+
+
+def test_training_and_sampling_take_turns(table: FutureTable) -> None:
+    log: list[str] = []
+    runner = Steps(log)
+    queue = ComputeQueue(table, runner, sample_batch=4)
+    sample = sample_future(table, "s")
+    queue.submit_sample("a", SampleJob(sample, request(1)))
+    jobs = [table.register(f"t{i}", kind="x", digest="d")[0] for i in range(4)]
+    queue.submit([Job(job, lambda: log.append("train") or {}) for job in jobs])
+    queue.start()
+    asyncio.run(table.wait("t3", 10))
+    runner.ending.set()
+    asyncio.run(table.wait("s", 10))
+    assert queue.stop(10)
+    # A job that took no time is followed by sampling for the shortest turn, not by the next job.
+    places = [i for i, what in enumerate(log) if what == "train"]
+    assert len(places) == 4
+    assert all(later - sooner > 1 for sooner, later in pairwise(places))
+
+
+def test_a_cancelled_running_request_leaves_at_the_next_step(table: FutureTable) -> None:
+    log: list[str] = []
+    runner = Steps(log)
+    queue = ComputeQueue(table, runner, sample_batch=4)
+    futures = [sample_future(table, f"s{i}") for i in range(2)]
+    for future in futures:
+        queue.submit_sample("a", SampleJob(future, request(1)))
+    queue.start()
+    while len(runner.watches) < 2:
+        time.sleep(0.001)
+    futures[0].is_cancelled = True
+    table.finish(futures[0], Failure("cancelled", "user"))
+    while len(runner.watches) > 1:
+        time.sleep(0.001)
+    assert queue.depth() == 1
+    assert isinstance(futures[0].outcome, Failure)
+    runner.ending.set()
+    asyncio.run(table.wait("s1", 10))
+    assert isinstance(futures[1].outcome, SampleResult)
+    assert queue.stop(10)
+
+
+def test_a_step_that_fails_ends_all_that_runs_and_the_queue_goes_on(table: FutureTable) -> None:
+    runner = Steps([])
+    queue = ComputeQueue(table, runner, sample_batch=4)
+    futures = [sample_future(table, f"s{i}") for i in range(2)]
+    for future in futures:
+        queue.submit_sample("a", SampleJob(future, request(1)))
+    runner.is_broken = True
+    queue.start()
+    for name in ("s0", "s1"):
+        asyncio.run(table.wait(name, 10))
+    assert all(isinstance(future.outcome, Failure) for future in futures)
+    runner.is_broken = False
+    runner.ending.set()
+    queue.submit_sample("a", SampleJob(sample_future(table, "after"), request(1)))
+    asyncio.run(table.wait("after", 10))
+    assert queue.stop(10)
