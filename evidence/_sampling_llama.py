@@ -62,11 +62,15 @@ def run(model: Any, prompts: list[list[int]], new: int) -> float:
     return made / spent
 
 
+def _say_nothing(*_: object) -> None:
+    """In place of llama.cpp's log."""
+
+
 def main() -> None:
     """One model, every batch: once to warm up, then measured."""
     asked = json.load(sys.stdin)
     lib.llama_backend_init()
-    quiet = lib.llama_log_callback(lambda *_: None)
+    quiet = lib.llama_log_callback(_say_nothing)
     lib.llama_log_set(quiet, None)
     model = lib.llama_model_load_from_file(asked["path"].encode(), lib.llama_model_default_params())
     if not model:

@@ -68,7 +68,7 @@ def write_gguf(folder: Path) -> None:
         for part, count in (("q_proj", heads), ("k_proj", kv_heads)):
             if part in name:
                 # llama.cpp turns neighbours, transformers the two halves of a head.
-                split = values.reshape(count, 2, -1, values.shape[1])
+                split = values.reshape(count, 2, -1, config["hidden_size"])
                 values = np.ascontiguousarray(split.swapaxes(1, 2)).reshape(values.shape)
         kind = gguf.GGMLQuantizationType.BF16 if values.ndim > 1 else None
         data = gguf.quants.quantize(values, kind) if kind is not None else values

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import openai_client, train_answer
+from serving_samples import openai_client, train_answer
 from transformers import AutoTokenizer
 
 from tinker_engine.base import NANO_DIR

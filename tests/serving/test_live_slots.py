@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from conftest import ANSWER, QUESTION, admission_for, openai_client
+from serving_samples import ANSWER, QUESTION, admission_for, openai_client
 
 from tinker_engine.config import EngineConfig
 from tinker_engine.connect import Connection, open_engine

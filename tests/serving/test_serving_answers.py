@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import ANSWER, QUESTION
+from serving_samples import ANSWER, QUESTION
 
 from tinker_engine.connect import Connection, load_tokenizer
 from tinker_engine.runtime.engine import Engine
