@@ -129,7 +129,6 @@ def _load_weights(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         folder,
         local_files_only=True,
         dtype=torch.float32,
-        attn_implementation="sdpa",
         output_loading_info=True,
     )
     return cast(nn.Module, model), cast("dict[str, Any]", report)

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from tinker_engine.numerics.adapted_linear import AdaptedLinear
 from tinker_engine.numerics.network import Piece
 from tinker_engine.runtime.records import IntArray
 
-if TYPE_CHECKING:
-    from tinker_engine.models.generic_network import GenericNetwork
 
-Adapters = Mapping[str, AdaptedLinear]
+class CachingNetwork(Protocol):
+    """What runs a model's own forward with its cache."""
+
+    @property
+    def position_bytes(self) -> int:
+        """Keys and values of one token in fp32."""
+        ...
+
+    def run(self, adapted: Any, **inputs: Any) -> Any:
+        """The backbone's own output with an adapter on."""
+        ...
 
 
 @dataclass
@@ -43,7 +50,7 @@ class GenericDecoder:
 
     piece_tokens: int | None = None
 
-    def __init__(self, network: GenericNetwork) -> None:
+    def __init__(self, network: CachingNetwork) -> None:
         self._network = network
         self._cohorts: list[tuple[str, _Cohort]] = []
 
@@ -54,7 +61,7 @@ class GenericDecoder:
         del source, shared
         return GenericPrompt(tokens)
 
-    def read(self, pieces: Sequence[Piece], weights: Mapping[str, Adapters]) -> list[Tensor]:
+    def read(self, pieces: Sequence[Piece], weights: Mapping[str, Any]) -> list[Tensor]:
         cohorts: dict[str, _Cohort] = {}
         for key in dict.fromkeys(piece.key for piece in pieces):
             prompts: list[GenericPrompt] = [p.prompt for p in pieces if p.key == key]
@@ -77,7 +84,7 @@ class GenericDecoder:
         self._cohorts = [(key, cohort) for key, cohort in self._cohorts if cohort.rows]
         return [(key, list(cohort.rows)) for key, cohort in self._cohorts]
 
-    def advance(self, tokens: Tensor, weights: Mapping[str, Adapters]) -> Tensor:
+    def advance(self, tokens: Tensor, weights: Mapping[str, Any]) -> Tensor:
         going = [(key, cohort) for key, cohort in self._cohorts if cohort.rows]
         parts = tokens.split([len(cohort.rows) for _, cohort in going])
         hidden = [
@@ -99,9 +106,7 @@ class GenericDecoder:
 class _Cohort:
     """Left-padded prompts of one adapter with the model's own key-value cache."""
 
-    def __init__(
-        self, network: GenericNetwork, adapted: Adapters, prompts: Sequence[IntArray]
-    ) -> None:
+    def __init__(self, network: CachingNetwork, adapted: Any, prompts: Sequence[IntArray]) -> None:
         self._network = network
         self.rows: list[int] = []
         self._taken: list[int] = []
@@ -149,7 +154,7 @@ class _Cohort:
         self._mask = self._mask[index]
         self._lengths = self._lengths[index]
 
-    def advance(self, adapted: Adapters, tokens: Tensor) -> Tensor:
+    def advance(self, adapted: Any, tokens: Tensor) -> Tensor:
         """Append a token (B,) to each row; hidden states (B, D)."""
         if self._taken:
             self._select(self._taken)

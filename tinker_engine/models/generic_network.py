@@ -87,6 +87,8 @@ class GenericNetwork:
 
     def run(self, adapted: Adapters, **inputs: Any) -> Any:
         """The backbone's own output with an adapter on."""
+        for name in adapted:
+            self._install(name)
         with self.using(adapted, None):
             return self._backbone(**inputs)
 

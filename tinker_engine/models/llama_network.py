@@ -1,9 +1,9 @@
-"""Llama-family decoders as a Network of our own: flat rows, no padding, fused projections.
+"""Llama-like decoders as a Network of our own: flat rows, no padding, fused projections.
 
-Covers Llama, Mistral, Qwen2 and Qwen3 as transformers builds them; whether a given model really is
-one is settled at load by comparing hidden states with the model's own. The base's projection
-weights are laid side by side once (q, k, v; gate, up), and the model's own modules become views of
-them, so nothing is held twice.
+Covers Llama, Mistral, Qwen2, Qwen3 and Gemma 1 to 3 as transformers builds them; whether a given
+model really is one is settled at load by comparing hidden states with the model's own. The base's
+projection weights are laid side by side once (q, k, v; gate, up), and the model's own modules
+become views of them, so nothing is held twice.
 """
 
 from __future__ import annotations
@@ -13,48 +13,39 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tinker_engine.models.base_model import LoadedBase
+from tinker_engine.models.generic_decoder import GenericDecoder
+from tinker_engine.models.generic_network import GenericNetwork
+from tinker_engine.models.llama_blocks import (
+    GATES,
+    AdaptedBlock,
+    BaseBlock,
+    activation,
+    is_known,
+    norm_weight,
+    read_block,
+    rotation_arguments,
+)
 from tinker_engine.models.llama_decoder import LlamaDecoder
-from tinker_engine.models.memory_pages import release_file_pages
+from tinker_engine.models.rotary_table import RotaryTable
 from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
     FrozenLinear,
     MixedLinear,
     adapt,
     apply_linear,
+    take_apart,
 )
-from tinker_engine.numerics.attention import HeadShape, Rotation, self_attention
-from tinker_engine.numerics.decoder_parts import rms_norm, swiglu
+from tinker_engine.numerics.attention import HeadShape, Rotation, ScoreRule, self_attention
+from tinker_engine.numerics.decoder_parts import rms_norm
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
+from tinker_engine.numerics.network import Decoder
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_exact
 
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 PARTS = ("qkv", "output", "gate_up", "down")
-
-
-@dataclass(frozen=True)
-class BaseBlock:
-    """Frozen parts of one decoder block."""
-
-    qkv: FrozenLinear
-    output: FrozenLinear
-    gate_up: FrozenLinear
-    down: FrozenLinear
-    norms: tuple[Tensor, Tensor]
-    head_norms: tuple[Tensor, Tensor] | None
-
-
-@dataclass(frozen=True)
-class AdaptedBlock:
-    """The four matrix products of a block with the adapter on them."""
-
-    qkv: AdaptedLinear | MixedLinear
-    output: AdaptedLinear | MixedLinear
-    gate_up: AdaptedLinear | MixedLinear
-    down: AdaptedLinear | MixedLinear
 
 
 @dataclass(frozen=True)
@@ -66,26 +57,11 @@ class AdaptedLlama:
 
 
 def make_llama_network(base: LoadedBase) -> LlamaNetwork | None:
-    """The network for a base of this family; None where the base isn't one of it."""
-    config = cast(Any, base.model).config
-    if config.model_type not in MODEL_TYPES or config.hidden_act != "silu":
-        return None
-    rope = getattr(config, "rope_parameters", None) or {}
-    # Rotations that depend on the length at hand (dynamic, longrope) can't be tabulated.
-    if rope.get("rope_type", "default") not in ("default", "linear", "llama3"):
-        return None
-    if _slides(config):
+    """The network for a base of this kind; None where the base isn't one."""
+    if not is_known(cast(Any, base.model).config):
         return None
     network = LlamaNetwork(base)
     return network if _agrees(network, base) else None
-
-
-def _slides(config: Any) -> bool:
-    """Whether some layer attends to a window shorter than the context."""
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
-    is_used = kinds is None or any(kind != "full_attention" for kind in kinds)
-    return window is not None and is_used and window < config.max_position_embeddings
 
 
 def _agrees(network: LlamaNetwork, base: LoadedBase) -> bool:
@@ -103,8 +79,6 @@ def _agrees(network: LlamaNetwork, base: LoadedBase) -> bool:
 class LlamaNetwork:
     """See the module; `shape` and `blocks` are read by the decoder too."""
 
-    mixes_adapters = True
-
     def __init__(self, base: LoadedBase) -> None:
         backbone = cast(Any, base.backbone)
         config = backbone.config
@@ -113,15 +87,21 @@ class LlamaNetwork:
         )
         self.shape = HeadShape(config.num_attention_heads, config.num_key_value_heads, width)
         self.eps = float(config.rms_norm_eps)
-        self.final_norm = cast(Tensor, backbone.norm.weight)
+        self.final_norm = norm_weight(backbone.norm, config)
         self._embedding = cast(Tensor, backbone.embed_tokens.weight)
+        self._embedding_scale = float(getattr(backbone.embed_tokens, "embed_scale", 1.0))
+        self._gate = GATES[activation(config)]
         self._anchor = torch.zeros((), requires_grad=True)
-        self._cos, self._sin = _rotation_table(backbone, base.info.max_context)
+        self._tables = [RotaryTable(backbone.rotary_emb, *a) for a in rotation_arguments(config)]
         prefix = next(name for name, m in base.model.named_modules() if m is base.backbone)
         self.blocks = tuple(
-            _base_block(f"{prefix}.layers.{i}" if prefix else f"layers.{i}", layer)
+            read_block(f"{prefix}.layers.{i}" if prefix else f"layers.{i}", layer, config, i)
             for i, layer in enumerate(backbone.layers)
         )
+        plain = ScoreRule(width**-0.5)
+        is_plain = len(self._tables) == 1 and all(block.rule == plain for block in self.blocks)
+        self._generic = None if is_plain else GenericNetwork(base)
+        self.mixes_adapters = is_plain
 
     def adapt(
         self,
@@ -170,25 +150,49 @@ class LlamaNetwork:
         positions = torch.cat(
             [torch.arange(group.length).repeat(group.count) for group in batch.groups]
         )
-        rotation = self.rotation(positions, adapted.dtype)
+        rotations = [
+            self.rotation(positions, adapted.dtype, rope) for rope in range(len(self._tables))
+        ]
         x = self.embed(tokens)  # (rows, D) fp32
         for base, block in zip(self.blocks, adapted.blocks, strict=True):
             qkv = self.project(base, block, x, sink)
-            y = self_attention(qkv, rotation, batch.groups, self.shape)
+            y = self_attention(qkv, rotations[base.rope], batch.groups, self.shape, base.rule)
             x = self.finish(base, block, x, y, sink)
         return rms_norm(x, self.final_norm, self.eps, torch.float32)
 
-    def decoder(self, dtype: torch.dtype) -> LlamaDecoder:
-        return LlamaDecoder(self, dtype)
+    def decoder(self, dtype: torch.dtype) -> Decoder:
+        if self._generic is None:
+            return LlamaDecoder(self, dtype)
+        # Windows, soft caps and rotations by layer: transformers' own cache knows them all.
+        return GenericDecoder(self)
+
+    @property
+    def position_bytes(self) -> int:
+        """Keys and values of one token in fp32."""
+        return 2 * 4 * len(self.blocks) * self.shape.kv_heads * self.shape.width
+
+    def run(self, adapted: AdaptedLlama, **inputs: Any) -> Any:
+        """The backbone's own output with an adapter on, for blocks the own cache can't continue."""
+        assert self._generic is not None
+        return self._generic.run(self._single_modules(adapted), **inputs)
+
+    def _single_modules(self, adapted: AdaptedLlama) -> dict[str, AdaptedLinear]:
+        """What the blocks apply, module by module, as views."""
+        singles: dict[str, AdaptedLinear] = {}
+        for base, block in zip(self.blocks, adapted.blocks, strict=True):
+            for part in PARTS:
+                singles.update(take_apart(getattr(base, part), getattr(block, part)))
+        return singles
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token ids (rows,) -> residual stream (rows, D) fp32."""
-        return self._embedding[tokens]
+        x = self._embedding[tokens]
+        return x if self._embedding_scale == 1.0 else x * self._embedding_scale
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+    def rotation(self, positions: Tensor, dtype: torch.dtype, rope: int = 0) -> Rotation:
         """Rotary factors of the query and key heads at positions (rows,)."""
         heads = self.shape.heads + self.shape.kv_heads
-        cos, sin = self._cos[positions], self._sin[positions]  # (rows, d)
+        cos, sin = self._tables[rope].at(positions)  # (rows, d)
         return Rotation(cos.repeat(1, heads).to(dtype), sin.repeat(1, heads).to(dtype))
 
     def project(
@@ -215,63 +219,13 @@ class LlamaNetwork:
         sink: GradientSink | None,
     ) -> Tensor:
         """Residual and attention output (rows, H * d) -> residual after the block's MLP."""
-        x = x + apply_linear(attended, block.output, sink, self._anchor)
+        y = apply_linear(attended, block.output, sink, self._anchor)
+        if base.post_norms is not None:
+            y = rms_norm(y, base.post_norms[0], self.eps, torch.float32)
+        x = x + y
         normed = rms_norm(x, base.norms[1], self.eps, block.gate_up.weight.dtype)
-        inner = swiglu(apply_linear(normed, block.gate_up, sink, self._anchor))
-        return x + apply_linear(inner, block.down, sink, self._anchor)
-
-
-def _rotation_table(backbone: Any, max_context: int) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines (max_context, d) from the model's own rotary module."""
-    with torch.no_grad():
-        positions = torch.arange(max_context)[None]
-        cos, sin = backbone.rotary_emb(torch.zeros(1, 1, 1), positions)
-    signed = sin[0].clone()
-    signed[:, : signed.shape[1] // 2].neg_()
-    return cos[0].clone(), signed
-
-
-def _base_block(name: str, layer: Any) -> BaseBlock:
-    attention, mlp = layer.self_attn, layer.mlp
-    head_norms = None
-    if hasattr(attention, "q_norm"):
-        head_norms = (attention.q_norm.weight, attention.k_norm.weight)
-    return BaseBlock(
-        qkv=_side_by_side(
-            {f"{name}.self_attn.{n}": getattr(attention, n) for n in ("q_proj", "k_proj", "v_proj")}
-        ),
-        output=_side_by_side({f"{name}.self_attn.o_proj": attention.o_proj}),
-        gate_up=_side_by_side(
-            {f"{name}.mlp.{n}": getattr(mlp, n) for n in ("gate_proj", "up_proj")}
-        ),
-        down=_side_by_side({f"{name}.mlp.down_proj": mlp.down_proj}),
-        norms=(layer.input_layernorm.weight, layer.post_attention_layernorm.weight),
-        head_norms=head_norms,
-    )
-
-
-def _side_by_side(modules: Mapping[str, nn.Module]) -> FrozenLinear:
-    """One weight for modules that read the same input; their own weights become views of it."""
-    if len(modules) == 1:
-        ((name, module),) = modules.items()
-        return FrozenLinear.single(
-            name, cast(Tensor, module.weight), cast("Tensor | None", module.bias)
-        )
-    weights = [cast(Tensor, module.weight) for module in modules.values()]
-    biases = [cast("Tensor | None", module.bias) for module in modules.values()]
-    weight = torch.cat([w.detach() for w in weights])
-    release_file_pages(weights)
-    outputs: list[slice] = []
-    start = 0
-    for old in weights:
-        outputs.append(slice(start, start + int(old.shape[0])))
-        old.data = weight[outputs[-1]]
-        start = outputs[-1].stop
-    bias = None
-    if any(b is not None for b in biases):
-        filled = [
-            b.detach() if b is not None else torch.zeros(w.shape[0])
-            for b, w in zip(biases, weights, strict=True)
-        ]
-        bias = torch.cat(filled)
-    return FrozenLinear(tuple(modules), tuple(outputs), weight, bias)
+        inner = self._gate(apply_linear(normed, block.gate_up, sink, self._anchor))
+        y = apply_linear(inner, block.down, sink, self._anchor)
+        if base.post_norms is not None:
+            y = rms_norm(y, base.post_norms[1], self.eps, torch.float32)
+        return x + y

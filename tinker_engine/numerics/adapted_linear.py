@@ -131,6 +131,28 @@ def adapt(
     return AdaptedLinear(weight.to(dtype), bias, tuple(parts), a, is_merged)
 
 
+def take_apart(linear: FrozenLinear, adapted: AdaptedLinear) -> dict[str, AdaptedLinear]:
+    """Each module by itself, sharing the memory of them all side by side."""
+    return {
+        name: AdaptedLinear(
+            adapted.weight[outputs],
+            adapted.bias[outputs] if adapted.bias is not None else None,
+            tuple(
+                AdaptedPart(part.name, slice(0, _width(outputs)), part.columns, part.factors)
+                for part in adapted.parts
+                if part.name == name
+            ),
+            adapted.a,
+            adapted.is_merged,
+        )
+        for name, outputs in zip(linear.names, linear.outputs, strict=True)
+    }
+
+
+def _width(outputs: slice) -> int:
+    return int(outputs.stop - outputs.start)
+
+
 def apply_linear(
     x: Tensor, linear: AdaptedLinear | MixedLinear, sink: GradientSink | None, anchor: Tensor
 ) -> Tensor:

@@ -6,9 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import CONFIGS, SEVEN, random_data
+from tiny_models import SEVEN, random_data
 
+from evidence._tiny_families import CONFIGS, save_tiny_model
 from tinker_engine.errors import ModelLoadError, NonFiniteError, RequestError
 from tinker_engine.models import load_base
 from tinker_engine.models.targets import resolve_targets
@@ -80,6 +82,21 @@ def test_folders_without_a_model_are_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelLoadError, match="can't be loaded"):
         load_base(str(tmp_path))
+
+
+def test_a_family_that_squashes_scores_loads_from_its_folder(make_base, tmp_path):
+    base = load_base(save_tiny_model("gemma2", tmp_path / "gemma2"))
+    tokens = torch.arange(20)[None]
+    with torch.inference_mode():
+        logits = base.model(input_ids=tokens).logits
+        expected = make_base("gemma2").model(input_ids=tokens).logits
+    assert torch.equal(logits, expected)
+    # The cap is in force: without it the logits are others.
+    for module in base.model.modules():
+        if hasattr(module, "attn_logit_softcapping"):
+            module.attn_logit_softcapping = None
+    with torch.inference_mode():
+        assert not torch.allclose(base.model(input_ids=tokens).logits, expected, atol=1e-2)
 
 
 def test_missing_weights_are_refused(make_base, tmp_path):

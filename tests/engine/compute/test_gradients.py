@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_models import (
-    CONFIGS,
     PRIVATE,
     SEVEN,
     random_data,
@@ -14,12 +13,13 @@ from tiny_models import (
     relative_error,
 )
 
+from evidence._tiny_families import CONFIGS
 from tinker_engine.models.generic_network import GenericNetwork
 from tinker_engine.models.llama_network import LlamaNetwork, make_llama_network
 from tinker_engine.numerics.packing import Limits
 from tinker_engine.runtime import torch_backend
 
-FAST = {"llama", "mistral", "qwen2", "qwen3"}
+FAST = set(CONFIGS) - {"gpt2", "gpt-neox"}
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -94,10 +94,13 @@ def test_each_clipped_example_is_within_the_bound(make_backend, make_spec, data,
         assert float(run.accumulator.norm()) <= PRIVATE.clip_norm
 
 
-def test_long_examples_use_blocked_attention(make_backend, make_spec, ledger_dir, monkeypatch):
+@pytest.mark.parametrize("family", ["llama", "mistral-window", "gemma2", "gemma3"])
+def test_long_examples_are_attended_in_blocks(
+    family, make_backend, make_spec, ledger_dir, monkeypatch
+):
     monkeypatch.setattr("tinker_engine.numerics.attention.DENSE_LENGTH", 5)
     data = random_data(6)
-    backend = make_backend("llama")
+    backend = make_backend(family)
     backend.create_run("r", make_spec(), ledger_dir)
     backend.forward_backward("r", data, "cross_entropy")
     ours = backend.training_run("r").accumulator

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import CONFIGS, randomise
+from tiny_models import randomise
 
+from evidence._tiny_families import CONFIGS
 from tinker_engine.errors import RequestError
 from tinker_engine.runtime import sample_batch
 from tinker_engine.runtime.records import SampleRequest, TokenEvent, TrainDatum

@@ -7,55 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers as hf
-from tokenizers import Tokenizer, models, pre_tokenizers
 
+from evidence._tiny_families import VOCAB, tiny_model, word_tokenizer
 from tinker_engine.models.base_model import LoadedBase, freeze_base
 from tinker_engine.runtime.records import PrivacyPolicy, RunSpec, TrainDatum
 from tinker_engine.runtime.torch_backend import TorchBackend
 
-VOCAB = 96
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-COMMON: dict[str, Any] = {
-    "vocab_size": VOCAB,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 64,
-    "initializer_range": 0.15,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": None,
-}
-GPT2: dict[str, Any] = {
-    "vocab_size": VOCAB,
-    "n_positions": 64,
-    "n_embd": 32,
-    "n_layer": 2,
-    "n_head": 4,
-    "initializer_range": 0.15,
-    "resid_pdrop": 0.0,
-    "embd_pdrop": 0.0,
-    "attn_pdrop": 0.0,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
-NEOX: dict[str, Any] = {k: v for k, v in COMMON.items() if k != "num_key_value_heads"}
-CONFIGS: dict[str, Callable[[], Any]] = {
-    "llama": lambda: hf.LlamaConfig(**COMMON),
-    "mistral": lambda: hf.MistralConfig(**COMMON, head_dim=8, sliding_window=None),
-    "mistral-window": lambda: hf.MistralConfig(**COMMON, head_dim=8, sliding_window=8),
-    "qwen2": lambda: hf.Qwen2Config(**COMMON),
-    "qwen3": lambda: hf.Qwen3Config(**COMMON, head_dim=16, tie_word_embeddings=True),
-    "gemma": lambda: hf.GemmaConfig(**COMMON, head_dim=8),
-    "gemma2": lambda: hf.Gemma2Config(**COMMON, head_dim=8, query_pre_attn_scalar=8),
-    "gpt2": lambda: hf.GPT2Config(**GPT2),
-    "gpt-neox": lambda: hf.GPTNeoXConfig(**NEOX, hidden_dropout=0.0, attention_dropout=0.0),
-}
-
-
 PRIVATE = PrivacyPolicy(
     clip_norm=0.7,
     sampling_rate=0.1,
@@ -66,26 +24,9 @@ PRIVATE = PrivacyPolicy(
 )
 
 
-def word_tokenizer() -> Any:
-    """Token i is the word `w<i>`, so that decoded text can be read back."""
-    vocab = {f"w{i}": i for i in range(VOCAB)}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="w0"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-
-
 def tiny_base(family: str, seed: int = 0) -> LoadedBase:
-    torch.manual_seed(seed)
-    config = CONFIGS[family]()
-    config._attn_implementation = "eager" if family == "gemma2" else "sdpa"
-    model = hf.AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            # Biases and norms start as zeros and ones, which would hide mistakes.
-            if parameter.dim() == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-            del name
-    return freeze_base(family, f"/nowhere/{family}", model, word_tokenizer(), config)
+    model = tiny_model(family, seed)
+    return freeze_base(family, f"/nowhere/{family}", model, word_tokenizer(), model.config)
 
 
 def random_data(
