@@ -25,6 +25,12 @@ from tinker_engine.models.digests import file_sha256
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+# Settings of PEFT's that change what an adapter computes, and that the engine doesn't apply.
+UNSUPPORTED = (
+    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias",
+    "ensure_weight_tying", "layer_replication", "target_parameters", "trainable_token_indices",
+    "use_qalora", "use_bdlora", "arrow_config", "alora_invocation_tokens",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def read_adapter(folder: Path) -> AdapterFiles:
     """Load a PEFT LoRA folder.
 
     Raises CheckpointError for missing or unreadable files, for features the engine doesn't apply
-    (DoRA, per-layer ranks, biases, saved modules), and for tensors that don't pair up.
+    (`UNSUPPORTED`, biases), and for tensors that don't pair up.
     """
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     try:
@@ -128,11 +134,7 @@ def read_adapter(folder: Path) -> AdapterFiles:
 
 
 def _parse_config(raw: dict[str, Any], path: Path) -> AdapterConfig:
-    unsupported = [
-        key
-        for key in ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias")
-        if raw.get(key)
-    ]
+    unsupported = [key for key in UNSUPPORTED if raw.get(key)]
     if raw.get("peft_type") != "LORA" or unsupported or raw.get("bias", "none") != "none":
         found = ", ".join(unsupported) or f"{raw.get('peft_type')}/bias {raw.get('bias')}"
         raise CheckpointError(
