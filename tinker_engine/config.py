@@ -48,6 +48,12 @@ class EngineConfig(BaseSettings):
         ge=16,
         description="Tokens per training microbatch; None lets the backend choose.",
     )
+    activation_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory for values that a training pass keeps for its way back; longer "
+        "sequences compute them again. None: a quarter of the machine's memory.",
+    )
     sample_batch: int = Field(
         default=512, ge=1, description="Most sampling requests in the running batch at a time."
     )

@@ -7,6 +7,7 @@ attention nothing real attends to padding, so no mask is needed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -26,6 +27,7 @@ from tinker_engine.numerics.adapted_linear import (
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_padded
+from tinker_engine.numerics.recomputation import recomputed
 
 Adapters = Mapping[str, AdaptedLinear]
 
@@ -51,6 +53,10 @@ class GenericNetwork:
         self._adapters: Adapters = {}
         self._sink: GradientSink | None = None
         self._anchor = torch.zeros((), requires_grad=True)
+        self.recompute_rows = sys.maxsize
+        self._recomputes = False
+        for layer in _decoder_layers(base):
+            self._make_recomputable(layer)
 
     def adapt(
         self,
@@ -78,6 +84,7 @@ class GenericNetwork:
         (group,) = batch.groups
         ids = tokens.view(group.count, group.length)
         with self.using(adapted, sink):
+            self._recomputes = sink is not None and batch.rows > self.recompute_rows
             hidden = self._backbone(input_ids=ids, use_cache=False).last_hidden_state
         return cast(Tensor, hidden).reshape(batch.rows, -1)
 
@@ -99,7 +106,28 @@ class GenericNetwork:
         try:
             yield
         finally:
-            self._adapters, self._sink = {}, None
+            self._adapters, self._sink, self._recomputes = {}, None, False
+
+    def _make_recomputable(self, module: nn.Module) -> None:
+        plain = cast(Any, module.forward)
+
+        def forward(x: Tensor, *rest: Any, **options: Any) -> Any:
+            if not self._recomputes:
+                return plain(x, *rest, **options)
+            adapted, sink = self._adapters, self._sink
+
+            def layer(x: Tensor) -> Tensor:
+                # The way back comes when the pass has long been left.
+                with self.using(adapted, sink):
+                    return cast(Tensor, plain(x, *rest, **options))
+
+            self._recomputes = False
+            try:
+                return recomputed(layer, x, self._anchor)
+            finally:
+                self._adapters, self._sink, self._recomputes = adapted, sink, True
+
+        module.forward = forward
 
     def _install(self, name: str) -> None:
         if name in self._installed:
@@ -117,6 +145,14 @@ class GenericNetwork:
             return y.to(x.dtype).view(*x.shape[:-1], y.shape[-1])
 
         module.forward = forward
+
+
+def _decoder_layers(base: LoadedBase) -> list[nn.Module]:
+    """The backbone's layers; none where they aren't one list of the stated length."""
+    count = int(getattr(cast(Any, base.model).config, "num_hidden_layers", 0))
+    lists = [m for m in base.backbone.modules() if isinstance(m, nn.ModuleList)]
+    found = next((layers for layers in lists if len(layers) == count), None)
+    return list(found) if found is not None else []
 
 
 def _position_bytes(config: Any) -> int:

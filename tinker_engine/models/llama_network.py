@@ -8,6 +8,7 @@ become views of them, so nothing is held twice.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -44,6 +45,7 @@ from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
 from tinker_engine.numerics.network import Decoder
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_exact
+from tinker_engine.numerics.recomputation import recomputed
 
 PARTS = ("qkv", "output", "gate_up", "down")
 
@@ -80,6 +82,7 @@ class LlamaNetwork:
     """See the module; `shape` and `blocks` are read by the decoder too."""
 
     def __init__(self, base: LoadedBase) -> None:
+        self.recompute_rows = sys.maxsize
         backbone = cast(Any, base.backbone)
         config = backbone.config
         width = (
@@ -154,10 +157,15 @@ class LlamaNetwork:
             self.rotation(positions, adapted.dtype, rope) for rope in range(len(self._tables))
         ]
         x = self.embed(tokens)  # (rows, D) fp32
+        recomputes = sink is not None and batch.rows > self.recompute_rows
         for base, block in zip(self.blocks, adapted.blocks, strict=True):
-            qkv = self.project(base, block, x, sink)
-            y = self_attention(qkv, rotations[base.rope], batch.groups, self.shape, base.rule)
-            x = self.finish(base, block, x, y, sink)
+
+            def layer(x: Tensor, base: BaseBlock = base, block: AdaptedBlock = block) -> Tensor:
+                qkv = self.project(base, block, x, sink)
+                y = self_attention(qkv, rotations[base.rope], batch.groups, self.shape, base.rule)
+                return self.finish(base, block, x, y, sink)
+
+            x = recomputed(layer, x, self._anchor) if recomputes else layer(x)
         return rms_norm(x, self.final_norm, self.eps, torch.float32)
 
     def decoder(self, dtype: torch.dtype) -> Decoder:

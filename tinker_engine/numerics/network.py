@@ -95,7 +95,13 @@ class Decoder(Protocol):
 
 
 class Network(Protocol):
-    """A frozen decoder that runs with any adapter put on it."""
+    """A frozen decoder that runs with any adapter put on it.
+
+    `recompute_rows`: layers of a training microbatch with more rows than this keep their inputs
+    alone and compute the rest again on the way back.
+    """
+
+    recompute_rows: int
 
     mixes_adapters: bool
     """Whether rows of several adapters share their products with the base's weights."""

@@ -24,6 +24,7 @@ from tinker_engine.models.base_model import LoadedBase
 from tinker_engine.models.generic_network import GenericNetwork, frozen_linear
 from tinker_engine.models.llama_network import make_llama_network
 from tinker_engine.models.targets import linear_modules, resolve_targets
+from tinker_engine.models.training_memory import activation_budget, plain_rows
 from tinker_engine.numerics.adamw import AdamState
 from tinker_engine.numerics.adapted_linear import adapt
 from tinker_engine.numerics.cross_entropy import OutputHead
@@ -97,6 +98,8 @@ class TorchBackend:
             torch.set_num_threads(self._config.threads)
         self._base = base
         self.network: Network = make_network(base)
+        budget = self._config.activation_bytes or activation_budget()
+        self.network.recompute_rows = plain_rows(base, budget)
         self._noise = noise
         self._runs: dict[str, TrainingRun] = {}
         self._samplers: dict[str, SampledModel] = {}
