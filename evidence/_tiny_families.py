@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers.utils.logging import disable_progress_bar
 
 VOCAB = 96
 _COMMON: dict[str, Any] = {
@@ -92,6 +93,7 @@ def word_tokenizer() -> Any:
 
 def save_tiny_model(family: str, folder: Path) -> str:
     """A folder that `load_base` takes; gives its name."""
+    disable_progress_bar()
     tiny_model(family).save_pretrained(folder)
     word_tokenizer().save_pretrained(folder)
     return str(folder)

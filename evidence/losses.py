@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -88,13 +88,21 @@ def examples(backend: TorchBackend, name: LossName) -> list[TrainDatum]:
     ]
 
 
-def reference_gradients(
-    backend: TorchBackend, adapter: Path, data: Sequence[TrainDatum], name: str
-) -> list[Tensor]:
-    """Each example's gradient over all trained tensors, by autograd."""
-    model = peft_model(BASE, adapter)
+class Reference(NamedTuple):
+    """What autograd finds: each example's gradient over all trained tensors, and the loss sum."""
+
+    gradients: list[Tensor]
+    loss: float
+
+
+def reference(
+    backend: TorchBackend, base: str, adapter: Path, data: Sequence[TrainDatum], name: str
+) -> Reference:
+    """Example by example through transformers and PEFT."""
+    model = peft_model(base, adapter)
     parameters = trained_parameters(backend, "r", model)
     gradients: list[Tensor] = []
+    total = 0.0
     for datum in data:
         for parameter in parameters.values():
             parameter.grad = None
@@ -103,36 +111,48 @@ def reference_gradients(
         picked = torch.log_softmax(logits, -1).gather(1, targets).view(datum.targets.shape)
         inputs = {"weights": datum.weights, **datum.inputs}
         tensors = {key: torch.from_numpy(values) for key, values in inputs.items()}
-        written_loss(name, picked, tensors).backward()
+        loss = written_loss(name, picked, tensors)
+        loss.backward()
+        total += loss.item()
         found = {n: cast(Tensor, p.grad) for n, p in parameters.items()}
         gradients.append(flat_gradient(backend, "r", found))
-    return gradients
+    return Reference(gradients, total)
 
 
-def check(name: LossName) -> dict[str, float]:
-    """Relative errors of the engine's gradient and clipped sum to the reference."""
-    backend = fp32_backend(load_base(BASE))
+def check(name: LossName, base: str = BASE, targets: tuple[str, ...] = SEVEN) -> dict[str, float]:
+    """Relative errors of the engine's loss, gradient and clipped sum to the reference."""
+    backend = fp32_backend(load_base(base))
     with tempfile.TemporaryDirectory() as folder:
-        start_run(backend, Path(folder), None)
+        start_run(backend, Path(folder), None, targets)
         data = examples(backend, name)
         backend.save_adapter("r", Path(folder) / "adapter")
-        gradients = reference_gradients(backend, Path(folder) / "adapter", data, name)
-        backend.forward_backward("r", data, name)
+        gradients, loss = reference(backend, base, Path(folder) / "adapter", data, name)
+        ours = backend.forward_backward("r", data, name).loss_sum
         plain = relative_error(backend.training_run("r").accumulator, torch.stack(gradients).sum(0))
         backend.drop_run("r")
         # The median norm, so that half of the examples are clipped.
         clip_norm = float(np.median([float(gradient.norm()) for gradient in gradients]))
-        start_run(backend, Path(folder), replace(POLICY, clip_norm=clip_norm))
+        start_run(backend, Path(folder), replace(POLICY, clip_norm=clip_norm), targets)
         backend.forward_backward("r", data, name)
         run = backend.training_run("r")
         scaled = [g * min(1.0, clip_norm / float(g.norm())) for g in gradients]
         private = relative_error(run.accumulator, torch.stack(scaled).sum(0))
-    return {"error": plain, "clipped_error": private, "clipped": run.statistics.clipped}
+    return {
+        "error": plain,
+        "clipped_error": private,
+        "loss_error": abs(ours - loss) / abs(loss),
+        "clipped": run.statistics.clipped,
+    }
 
 
-def start_run(backend: TorchBackend, folder: Path, policy: PrivacyPolicy | None) -> None:
+def start_run(
+    backend: TorchBackend,
+    folder: Path,
+    policy: PrivacyPolicy | None,
+    targets: tuple[str, ...] = SEVEN,
+) -> None:
     """A run with a random adapter, the same every time."""
-    spec = RunSpec(8, 16.0, SEVEN, seed=2, privacy=policy)
+    spec = RunSpec(8, 16.0, targets, seed=2, privacy=policy)
     backend.create_run("r", spec, folder / "ledger")
     run = backend.training_run("r")
     generator = torch.Generator().manual_seed(0)
@@ -146,7 +166,8 @@ def main() -> None:
     for name in LOSSES:
         figures[name] = check(cast(LossName, name))
         print(f"{name}: {figures[name]}", flush=True)
-    worst = max(max(row["error"], row["clipped_error"]) for row in figures.values())
+    errors = ("error", "clipped_error", "loss_error")
+    worst = max(row[error] for row in figures.values() for error in errors)
     is_mixed = all(0 < row["clipped"] < EXAMPLES for row in figures.values())
     print(f"largest relative error {worst:.2e}, bound {BOUND:g}")
     conclude("losses", {"examples": EXAMPLES, **figures}, holds=worst < BOUND and is_mixed)

@@ -41,7 +41,8 @@ class EngineConfig(BaseSettings):
         default="auto", description="Arithmetic of the frozen base; auto decides by measurement."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        default="auto", description="Where the base model lives; auto takes a GPU if there is one."
+        default="auto",
+        description="Where the base model lives; this version computes on the CPU alone.",
     )
     microbatch_tokens: int | None = Field(
         default=None,

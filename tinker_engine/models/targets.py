@@ -3,6 +3,8 @@
 Targets are module-name suffixes, matched as PEFT does (whole name or after a dot). The names that
 Llama-like models use (`q_proj` ... `down_proj`) stand for "all attention" and "all MLP" linear
 modules: where a family names them otherwise, a whole group is mapped by where its modules sit.
+`lm_head` stands for the output head, whatever its name. A head that shares its weight with the
+embeddings gets an adapter of its own: embeddings stay as they are (PEFT's default as well).
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def resolve_targets(model: nn.Module, targets: Sequence[str]) -> tuple[tuple[str
         if any(suffix_matches(name, target) for name in linears):
             suffixes.append(target)
             continue
-        mapped = _map_group(model, target, targets)
+        mapped = _map_head(model) if target == UNEMBED else _map_group(model, target, targets)
         if mapped is None:
             raise ModelLoadError(
                 f"LoRA target {target!r} matches no linear module of this model; "
@@ -59,6 +61,12 @@ def resolve_targets(model: nn.Module, targets: Sequence[str]) -> tuple[tuple[str
     suffixes = sorted(dict.fromkeys(suffixes))
     names = [n for n in linears if any(suffix_matches(n, s) for s in suffixes)]
     return tuple(suffixes), names
+
+
+def _map_head(model: nn.Module) -> list[str] | None:
+    """The output head by its full name; None where it is no linear module."""
+    head = _output_head(model)
+    return next(([n] for n, module in linear_modules(model).items() if module is head), None)
 
 
 def _map_group(model: nn.Module, target: str, targets: Sequence[str]) -> list[str] | None:

@@ -92,8 +92,7 @@ class TorchBackend:
         noise: Callable[[], NoiseSource] = SecureNoise,
     ) -> None:
         self._config = config or EngineConfig()
-        if self._config.device not in ("auto", "cpu"):
-            raise RequestError(f"device {self._config.device!r}: this engine computes on the CPU")
+        check_device(self._config.device)
         if self._config.threads is not None:
             torch.set_num_threads(self._config.threads)
         self._base = base
@@ -403,6 +402,22 @@ class TorchBackend:
         return AdapterConfig(
             self.base.name, run.spec.rank, run.spec.alpha, run.targets, transposed == {True}
         )
+
+
+def check_device(device: str) -> None:
+    """Raises RequestError for a device that torch doesn't see here, or that isn't the CPU."""
+    if device in ("auto", "cpu"):
+        return
+    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if not is_there[device]():
+        raise RequestError(
+            f"device {device!r}: torch {torch.__version__} finds none on this machine; set device "
+            "to cpu"
+        )
+    raise RequestError(
+        f"device {device!r}: torch finds it, but this version computes on the CPU alone; set "
+        "device to cpu"
+    )
 
 
 def make_network(base: LoadedBase) -> Network:

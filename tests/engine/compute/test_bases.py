@@ -9,11 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import SEVEN, random_data
+from transformers import BertConfig, BertLMHeadModel
 
 from evidence._tiny_families import CONFIGS, save_tiny_model
+from tinker_engine.config import EngineConfig
 from tinker_engine.errors import ModelLoadError, NonFiniteError, RequestError
 from tinker_engine.models import load_base
-from tinker_engine.models.targets import resolve_targets
+from tinker_engine.models.targets import linear_modules, resolve_targets
+from tinker_engine.protocol.metadata import ATTENTION_TARGETS, MLP_TARGETS, UNEMBED_TARGETS
 from tinker_engine.runtime.records import AdamParams
 from tinker_engine.runtime.torch_backend import TorchBackend
 
@@ -59,6 +62,26 @@ def test_defaults_map_to_the_names_a_family_uses(make_base):
     suffixes, names = resolve_targets(make_base("llama").model, SEVEN)
     assert set(suffixes) == set(SEVEN)
     assert len(names) == 14
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_attention_mlp_and_head_are_all_there_is(family, make_base):
+    """What the flags train_attn, train_mlp and train_unembed choose, in every family."""
+    model = make_base(family).model
+    groups = (ATTENTION_TARGETS, MLP_TARGETS, UNEMBED_TARGETS)
+    names = [set(resolve_targets(model, group)[1]) for group in groups]
+    assert names[2] == {"lm_head"}
+    assert sum(map(len, names)) == len(set.union(*names)) == len(linear_modules(model))
+    assert all(any(word in name for word in ("attn", "attention")) for name in names[0])
+    assert all(".mlp." in name for name in names[1])
+
+
+def test_a_head_of_another_name_is_found():
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, is_decoder=True
+    )
+    suffixes, names = resolve_targets(BertLMHeadModel(config), UNEMBED_TARGETS)
+    assert list(suffixes) == names == ["cls.predictions.decoder"]
 
 
 @pytest.mark.parametrize("targets", [(), ("nonsense",), ("q_proj",), ("c_attn", "q_proj")])
@@ -132,3 +155,12 @@ def test_bad_data_is_refused_and_adds_nothing(make_backend, make_spec, tmp_path)
         backend.forward_backward("r", [other, huge], "cross_entropy")
     assert backend.training_run("r").gradients == 0
     assert not backend.training_run("r").accumulator.any()
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_used_is_refused(device, make_base, monkeypatch):
+    module = torch.cuda if device == "cuda" else torch.backends.mps
+    for is_there, words in ((False, "finds none on this machine"), (True, "on the CPU alone")):
+        monkeypatch.setattr(module, "is_available", lambda answer=is_there: answer)
+        with pytest.raises(RequestError, match=words):
+            TorchBackend(make_base("llama"), EngineConfig(device=device))

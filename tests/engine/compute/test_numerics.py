@@ -88,16 +88,19 @@ def test_cross_entropy_equals_torch(softcap, chunk, monkeypatch):
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adamw_equals_torch(decay):
+    """Fifty steps whose gradients are clipped now and then."""
     torch.manual_seed(0)
     ours, theirs = torch.randn(50), torch.nn.Parameter(torch.zeros(50))
     theirs.data.copy_(ours)
     params = AdamParams(learning_rate=3e-3, beta1=0.8, beta2=0.9, eps=1e-8, weight_decay=decay)
     optimizer = torch.optim.AdamW([theirs], lr=3e-3, betas=(0.8, 0.9), eps=1e-8, weight_decay=decay)
     state = AdamState.zeros(50)
-    for _ in range(8):
-        gradient = torch.randn(50)
+    for step in range(50):
+        gradient = torch.randn(50) * (1 + step % 3)
         theirs.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_([theirs], 10.0)
         optimizer.step()
+        clip_gradient(gradient, 10.0)
         adamw_step(ours, gradient, state, params)
     assert torch.allclose(ours, theirs.detach(), atol=1e-6)
 
