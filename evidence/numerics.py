@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -67,6 +68,7 @@ def sampler_gap(base: str) -> float:
 def adamw_error(base: str) -> dict[str, float]:
     """Relative difference of a run's parameters to torch's after 50 steps, and clipped steps."""
     backend = fp32_backend(load_base(base))
+    params = AdamParams(3e-3, 0.9, 0.95, 1e-8, weight_decay=0.05)
     with tempfile.TemporaryDirectory() as folder:
         start_run(backend, Path(folder), None, TARGETS)
         run = backend.training_run("r")
@@ -75,19 +77,16 @@ def adamw_error(base: str) -> dict[str, float]:
             [theirs], lr=3e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.05
         )
         data = examples(backend, "cross_entropy")
-        backend.forward_backward("r", data, "cross_entropy")
-        # Gradients grow and shrink around the first one: some are clipped, some are not.
-        clip_norm = float(run.accumulator.norm())
-        run.clear_gradients()
-        params = AdamParams(3e-3, 0.9, 0.95, 1e-8, weight_decay=0.05, grad_clip_norm=clip_norm)
         clipped = 0
-        for _ in range(STEPS):
+        for step in range(STEPS):
             backend.forward_backward("r", data, "cross_entropy")
             theirs.grad = run.accumulator.clone()
+            # Every other step is clipped to half its length.
+            clip_norm = float(run.accumulator.norm()) * (0.5 if step % 2 else 2.0)
             norm = torch.nn.utils.clip_grad_norm_([theirs], clip_norm)
             clipped += float(norm) > clip_norm
             optimizer.step()
-            backend.optim_step("r", params)
+            backend.optim_step("r", replace(params, grad_clip_norm=clip_norm))
         ours, reference = run.values[: run.layout.trainable], theirs.detach()
         error = float((ours - reference).norm() / reference.norm())
     return {"error": error, "steps": STEPS, "clipped_steps": clipped}
