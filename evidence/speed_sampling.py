@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def run(contender: str, folder: Path, interpreter: str) -> Rates:
 def llama_interpreter() -> str | None:
     """The interpreter that has llama-cpp-python, if any."""
     interpreter = os.environ.get("LLAMA_CPP_PYTHON", sys.executable)
+    if shutil.which(interpreter) is None:
+        sys.exit(f"LLAMA_CPP_PYTHON: {interpreter} is no program; name a Python interpreter")
     found = subprocess.run(
         [interpreter, "-c", "import llama_cpp"], capture_output=True, check=False
     )
