@@ -21,6 +21,7 @@ from tinker_engine.runtime.adapter_shelf import AdapterShelf
 from tinker_engine.runtime.adapter_uploads import store_adapter
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.base_text import BaseText
+from tinker_engine.runtime.callers import scoped
 from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
@@ -30,6 +31,7 @@ from tinker_engine.runtime.sampling_sessions import Samplers
 from tinker_engine.runtime.served_models import ServedModels
 from tinker_engine.runtime.slots import Slots
 from tinker_engine.runtime.training_requests import TrainingRuns
+from tinker_engine.storage.api_keys import ApiKeys
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.database import Database
 from tinker_engine.storage.slots import SlotStore
@@ -54,6 +56,7 @@ class Engine:
         self._database = Database(config.resolved_database_url)
         self._database.migrate()
         self.store = Store(self._database)
+        self.api_keys = ApiKeys(self._database)
         self.folders = CheckpointFolders(config.runs_dir)
         self.futures = FutureTable(self.store, self.id, config.result_memory_bytes)
         self.queue = ComputeQueue(self.futures, _Late(lambda: self.samplers), config.sample_batch)
@@ -151,7 +154,7 @@ class Engine:
         retry_key: str | None,
     ) -> str:
         """Open a session; the same retry key opens the same session."""
-        seed = f"{self.id}:{retry_key or uuid.uuid4().hex}"
+        seed = f"{self.id}:{scoped(retry_key or uuid.uuid4().hex)}"
         session_id = uuid.uuid5(uuid.NAMESPACE_OID, seed).hex
         with self._sessions_lock:
             is_new = session_id not in self._seen
@@ -171,7 +174,7 @@ class Engine:
         One that was released for being idle comes back to life, without what it had loaded. Raises
         NotFoundError for an unknown session and RequestError for a finished one.
         """
-        if session_id not in self._seen:
+        if session_id not in self._seen or not self.store.is_mine(session_id):
             finished = self.store.session(session_id).finished
             if finished is not None:
                 raise RequestError(
@@ -184,6 +187,11 @@ class Engine:
         self.store.session(session_id)
         self.store.finish_session(session_id, reason)
         self._release(session_id)
+
+    def is_request_mine(self, request_id: str) -> bool:
+        """Whether the current caller may know of a request; unknown ones are nobody's."""
+        # Ids of requests begin with the session's: SESSION:train:N:... or SESSION:sample:N:...
+        return self.store.is_mine(request_id.partition(":")[0])
 
     def privacy(self, run_id: str) -> PrivacyRecord:
         """What a private run has spent; raises NotFoundError for a run without privacy."""

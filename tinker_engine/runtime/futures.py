@@ -243,10 +243,7 @@ class FutureTable:
     def _from_store(self, request_id: str) -> Future:
         record = self._store.future(request_id)
         if record is None:
-            raise NotFoundError(
-                f"request {request_id!r} is unknown: it was never sent to this server, its result "
-                "was fetched long ago, or the server restarted since"
-            )
+            raise unknown_request(request_id)
         future = Future(record.id, record.kind, record.payload_digest, record.run_id)
         if record.result is not None:
             future.outcome = record.result
@@ -261,6 +258,14 @@ class FutureTable:
                 "server",
             )
         return future
+
+
+def unknown_request(request_id: str) -> NotFoundError:
+    """The error for a request that this server does not know."""
+    return NotFoundError(
+        f"request {request_id!r} is unknown: it was never sent to this server, its result "
+        "was fetched long ago, or the server restarted since"
+    )
 
 
 def outcome_size(outcome: Outcome | None) -> int:

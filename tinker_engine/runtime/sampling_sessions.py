@@ -150,7 +150,7 @@ class Samplers:
         """A sampling session of this process; raises NotFoundError."""
         with self._lock:
             sampler = self._samplers.get(sampler_id)
-        if sampler is None:
+        if sampler is None or not self._store.is_mine(sampler.session_id):
             raise NotFoundError(
                 f"sampling session {sampler_id!r} is not open (ended, or from before a restart); "
                 "create the sampling client again"
@@ -163,8 +163,10 @@ class Samplers:
         The client of an ended session may still poll for what it sent before.
         """
         with self._lock:
-            sampler = self._ended.get(sampler_id)
-        return (sampler or self.get(sampler_id)).log(clone)
+            ended = self._ended.get(sampler_id)
+        if ended is not None and self._store.is_mine(ended.session_id):
+            return ended.log(clone)
+        return self.get(sampler_id).log(clone)
 
     def count(self) -> int:
         """How many sampling sessions are open."""

@@ -71,7 +71,7 @@ class TrainingRuns:
         """A run that is loaded; raises NotFoundError that says how to go on."""
         with self._lock:
             live = self._runs.get(run_id)
-        if live is None:
+        if live is None or not self._store.is_mine(live.session_id):
             self._store.run(run_id)
             saved = self._store.list_checkpoints(run_id, limit=1).items
             advice = (
@@ -89,7 +89,7 @@ class TrainingRuns:
         """The spec of a run, loaded or not; raises NotFoundError."""
         with self._lock:
             live = self._runs.get(run_id)
-        if live is not None and live.spec is not None:
+        if live is not None and live.spec is not None and self._store.is_mine(live.session_id):
             return live.spec
         return self._store.run(run_id).spec
 

@@ -13,6 +13,7 @@ from tinker_engine.server.catalog_routes import catalog_routes
 from tinker_engine.server.checkpoint_routes import checkpoint_routes
 from tinker_engine.server.extension_routes import extension_routes
 from tinker_engine.server.future_routes import future_routes
+from tinker_engine.server.keyring import Keyring
 from tinker_engine.server.links import LinkSigner
 from tinker_engine.server.openai_routes import openai_routes
 from tinker_engine.server.sampling_routes import sampling_routes
@@ -29,7 +30,7 @@ NOT_SERVED: dict[tuple[str, str], str] = {
 }
 
 
-def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
+def create_app(engine: Engine, keys: Keyring) -> FastAPI:
     """The application that serves `engine` to clients that hold one of the keys."""
     app = FastAPI(
         title="tinker-engine",
