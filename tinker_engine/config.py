@@ -105,7 +105,12 @@ class EngineConfig(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database that is used: the given URL, or SQLite under the home."""
-        return self.database_url or f"sqlite:///{self.home / 'engine.sqlite3'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def database_file(self) -> Path:
+        """Where the database is when no URL is given."""
+        return self.home / "engine.sqlite3"
 
     @property
     def runs_dir(self) -> Path:

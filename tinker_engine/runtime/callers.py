@@ -1,6 +1,6 @@
 """On whose behalf code runs: which API key a request came with, and what that key may use.
 
-The server sets the caller of each request, and the jobs that a request leaves behind carry it along.
+The server sets the caller of each request, and jobs that a request leaves behind carry it along.
 Every look-up of a session, run, sampler or checkpoint asks here, so a route can't forget to. What
 runs for nobody in particular (start-up, housekeeping, signed links) has no caller and sees all.
 """

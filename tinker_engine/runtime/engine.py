@@ -30,7 +30,9 @@ from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
 from tinker_engine.runtime.sampling_sessions import Samplers
 from tinker_engine.runtime.served_models import ServedModels
 from tinker_engine.runtime.slots import Slots
+from tinker_engine.runtime.status import engine_status
 from tinker_engine.runtime.training_requests import TrainingRuns
+from tinker_engine.runtime.usage import DiskQuota, Usage
 from tinker_engine.storage.api_keys import ApiKeys
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.database import Database
@@ -60,8 +62,19 @@ class Engine:
         self.folders = CheckpointFolders(config.runs_dir)
         self.futures = FutureTable(self.store, self.id, config.result_memory_bytes)
         self.queue = ComputeQueue(self.futures, _Late(lambda: self.samplers), config.sample_batch)
+        self.usage = Usage()
+        self.disk = DiskQuota(
+            self.usage, self.store.disk_bytes, lambda owner: self.samplers.snapshot_bytes(owner)
+        )
         self.runs = TrainingRuns(
-            backend, self.store, self.folders, self.futures, self.queue, self.id
+            backend,
+            self.store,
+            self.folders,
+            self.futures,
+            self.queue,
+            self.id,
+            self.usage,
+            self.disk,
         )
         self.samplers = Samplers(
             backend,
@@ -70,6 +83,8 @@ class Engine:
             self.futures,
             self.base,
             self.runs.open_checkpoint,
+            self.usage,
+            self.disk,
         )
         self.slots = Slots(
             SlotStore(self._database),
@@ -88,6 +103,7 @@ class Engine:
             self.store,
             self.runs.open_checkpoint,
         )
+        self.started_at = time.time()
         self._seen: dict[str, float] = {}
         self._sessions_lock = threading.Lock()
         self._copy_lock = threading.Lock()
@@ -206,6 +222,7 @@ class Engine:
 
         Raises CheckpointError unless it is a plain LoRA adapter that fits the base.
         """
+        self.disk.check(len(config) + len(weights))
         session_id = self.create_session(
             sdk_version="", display_name="uploaded adapters", user_metadata=None, retry_key="upload"
         )
@@ -235,19 +252,13 @@ class Engine:
         Repeating it gives the same copy. Raises NotFoundError for an unknown source, and
         ConflictingRetryError when the run exists and is something else.
         """
+        self.disk.check(self.store.checkpoint(source).size_bytes)
         with self._copy_lock:
             return copy_checkpoint(self.store, self.folders, self.id, source, run_id, ttl_s)
 
     def status(self) -> dict[str, Any]:
         """What the engine is doing, for people and monitors."""
-        return {
-            "base_model": self.base_info.name,
-            "home": str(self.config.home),
-            "runs_loaded": self.runs.count(),
-            "sampling_sessions": self.samplers.count(),
-            "requests_waiting": self.queue.depth(),
-            **self._backend.sampling_figures(),
-        }
+        return {**engine_status(self), **self._backend.sampling_figures()}
 
     def on_compute_thread(self, work: Callable[[], Any]) -> Any:
         """Run something on the backend's thread, in line with all else, and wait for it."""

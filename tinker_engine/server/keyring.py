@@ -39,7 +39,8 @@ class Keyring:
     async def caller(self, given: bytes) -> Caller | None:
         """Whose key it is; None for one that opens nothing."""
         # Every key is compared, so that the time taken tells nothing about which one was close.
-        if any([hmac.compare_digest(given, key) for key in self._fixed]):
+        matches = [hmac.compare_digest(given, key) for key in self._fixed]
+        if any(matches):
             return Caller(LOCAL, self._limits)
         if self._stored is None or not given:
             return None

@@ -219,10 +219,13 @@ def test_wrong_usage_is_one_line(
     arguments: list[str],
     environment: dict[str, str],
     expected: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("TINKER_ENGINE_API_KEY", raising=False)
+    monkeypatch.delenv("TINKER_BASE_URL", raising=False)
+    monkeypatch.setenv("TINKER_ENGINE_HOME", str(tmp_path))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["tinker-engine", *arguments])
