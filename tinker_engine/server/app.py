@@ -18,6 +18,7 @@ from tinker_engine.server.links import LinkSigner
 from tinker_engine.server.openai_routes import openai_routes
 from tinker_engine.server.metrics import PATH as METRICS
 from tinker_engine.server.metrics import Metrics, metrics_routes
+from tinker_engine.server.openapi import describe
 from tinker_engine.server.request_watch import RequestWatch
 from tinker_engine.server.sampling_routes import sampling_routes
 from tinker_engine.server.service_routes import service_routes
@@ -62,6 +63,7 @@ def create_app(engine: Engine, keys: Keyring) -> FastAPI:
     metrics = Metrics(engine)
     app.include_router(metrics_routes(metrics))
     open_paths = OPEN_PATHS | ({METRICS} if engine.config.metrics_open else frozenset())
+    describe(app)
     app.add_middleware(FailureGuard)
     app.add_middleware(KeyGuard, keys=keys, links=links, open_paths=open_paths)
     app.add_middleware(RequestWatch, metrics=metrics)
