@@ -87,7 +87,7 @@ def _proto(run_id: str) -> bytes:
         ("weights", public_pb.DTYPE_FLOAT32, np.ones(len(TOKENS) - 1, np.float32)),
     ):
         tensor = datum.loss_fn_inputs[name]
-        tensor.dtype, tensor.data = dtype, values.tobytes()
+        tensor.dtype, tensor.dense = dtype, values.tobytes()
         tensor.shape.append(len(values))
     return message.SerializeToString()
 
