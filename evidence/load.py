@@ -38,6 +38,7 @@ class Watch:
 
     served: Served
     health_s: list[float] = field(default_factory=list[float])
+    at_s: list[float] = field(default_factory=list[float])
     memory_bytes: list[int] = field(default_factory=list[int])
     failures: list[str] = field(default_factory=list[str])
     is_over: threading.Event = field(default_factory=threading.Event)
@@ -46,8 +47,10 @@ class Watch:
         """Ask `healthz` ten times a second on a connection that stays open, and read the memory."""
         statm = Path(f"/proc/{self.served.process_id}/statm")
         with httpx.Client(base_url=self.served.base_url, trust_env=False) as http:
+            began_at = time.perf_counter()
             while not self.is_over.wait(_PAUSE_S):
                 started_at = time.perf_counter()
+                self.at_s.append(started_at - began_at)
                 try:
                     http.get("/api/v1/healthz", timeout=30).raise_for_status()
                 except httpx.HTTPError as error:
@@ -102,6 +105,8 @@ def put_load(served: Served, keys: list[str], seconds: float, clients: int) -> d
     steps = [len(run.get("losses", [])) for run in trained]
     for line in errors[:10]:
         print(line)
+    slow = sorted(zip(watch.health_s, watch.at_s, strict=True), reverse=True)[:5]
+    print("slowest healthz:", ", ".join(f"{1000 * s:.0f} ms at {at:.0f} s" for s, at in slow))
     return {
         "seconds": round(wall_s, 1),
         "clients": clients,
