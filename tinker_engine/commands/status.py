@@ -47,16 +47,16 @@ def status(
     settings = read_config(config)
     given = url or os.environ.get("TINKER_BASE_URL") or f"http://127.0.0.1:{settings.port}"
     address = given.rstrip("/")
+    own = settings.api_key.get_secret_value() if settings.api_key else None
+    key = own or os.environ.get("TINKER_API_KEY")
+    if not key and not only_health:
+        raise RequestError("set TINKER_ENGINE_API_KEY (or TINKER_API_KEY) to a key of the server")
     started_at = time.perf_counter()
     _get(address, "/healthz", None)
     answered_s = time.perf_counter() - started_at
     if only_health:
         typer.echo(json.dumps({"status": "ok"}) if as_json else "ok")
         return
-    own = settings.api_key.get_secret_value() if settings.api_key else None
-    key = own or os.environ.get("TINKER_API_KEY")
-    if not key:
-        raise RequestError("set TINKER_ENGINE_API_KEY (or TINKER_API_KEY) to a key of the server")
     facts = _get(address, "/engine/status", key)
     checks = _checks(facts, answered_s)
     if as_json:
