@@ -122,7 +122,7 @@ def _odd_json(content: bytes, rng: random.Random) -> bytes:
     places = [place for place in _places(document) if place[-1] != "timeout"]
     for _ in range(rng.randint(1, 3)):
         place = rng.choice(places)
-        parent = document
+        parent: Any = document
         for step in place[:-1]:
             parent = parent[step] if _has(parent, step) else None
         if not _has(parent, place[-1]):

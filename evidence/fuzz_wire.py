@@ -39,7 +39,7 @@ CHECKS = (
 HARMLESS = (
     r"get /metrics|\w+ /api/v1/(healthz|get_server_capabilities|client/(dynamic_)?config|telemetry|"
     r"create_session|sessions|training_runs|checkpoints|cancel_future|"
-    r"engine/(capabilities|base|status))"
+    r"engine/(capabilities|base(/shape)?|status))"
 )
 
 
@@ -196,6 +196,7 @@ def main() -> None:
             is_untouched = view(ann, hers) == before
             works = still_works(eve, served.base_url, keys[2])
             tracebacks = served.tracebacks()
+            log = served.log.read_text("utf-8")
     faults = [fault for tally in parts.values() for fault in tally.faults]
     for line in [*faults[:30], *tracebacks[:3]]:
         print(line)
@@ -207,10 +208,12 @@ def main() -> None:
         "faults": len(faults),
         "unexpected_failures": len(tracebacks),
         "schemathesis": found,
+        "quotes_in_log": sum(log.count(text) for text in (HERS, MINE, *keys)),
         "hers_untouched": is_untouched,
         "still_works": works,
     }
-    is_clean = not faults and not tracebacks and is_untouched and works
+    is_quiet = not tracebacks and figures["quotes_in_log"] == 0
+    is_clean = not faults and is_quiet and is_untouched and works
     is_conforming = found["exit"] == 0 and found["cases"] > 0 and found["leaks"] == 0
     conclude("fuzz-wire", figures, holds=is_clean and is_conforming)
 

@@ -241,14 +241,16 @@ class TrainingRuns:
         with self._lock:
             runs = list(self._runs.values())
         for run in runs:
-            with run.lock:
-                missing, held = run.gate.expire(_MISSING_TURN_S)
-            for job in held:
-                self._futures.finish(
-                    job.future,
-                    Failure(f"request {missing} of run {run.run_id} never arrived", "user"),
-                )
+            self._give_up_gaps(run, _MISSING_TURN_S)
         self._store.touch_runs({run.run_id: run.last_request_at for run in runs if run.spec})
+
+    def _give_up_gaps(self, run: LiveRun, after_s: float) -> None:
+        """Fail what has been held back for that long for want of a request before it."""
+        with run.lock:
+            missing, held = run.gate.expire(after_s)
+        failure = Failure(f"request {missing} of run {run.run_id} never arrived", "user")
+        for job in held:
+            self._futures.finish(job.future, failure)
 
     def _check_room(self) -> None:
         caller = current_caller()
@@ -356,7 +358,9 @@ class TrainingRuns:
     def _unload(self, run_id: str) -> Outcome:
         self._backend.drop_run(run_id)
         with self._lock:
-            self._runs.pop(run_id, None)
+            live = self._runs.pop(run_id, None)
+        if live is not None:
+            self._give_up_gaps(live, 0.0)
         self._store.touch_runs({}, unloaded=[run_id])
         return {"type": "unload_model", "model_id": run_id}
 

@@ -18,7 +18,7 @@ from tinker_engine.protocol import answers as wire
 from tinker_engine.protocol.requests import RetrieveFutureBody, RetrieveFuturesBody, SampleBody
 from tinker_engine.protocol.results import PROTOBUF
 from tinker_engine.protocol.training import ForwardBackwardBody, ForwardBody
-from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
 
 JSON, BYTES, TEXT, TAR = (
     "application/json",
@@ -108,6 +108,7 @@ ROUTES: dict[tuple[str, str], Facts] = {
             ("post", "/copy_weights"): Facts(wire.Copied),
             ("get", "/engine/capabilities"): Facts(_ANY_OBJECT),
             ("get", "/engine/base"): Facts(BaseInfo),
+            ("get", "/engine/base/shape"): Facts(BaseShape),
             ("get", "/engine/status"): Facts(wire.EngineStatus),
             ("get", "/engine/runs/{run_id}/privacy"): Facts(PrivacyRecord),
             ("post", "/engine/adapters"): Facts(wire.UploadedAdapter, takes=(BYTES,)),
@@ -205,5 +206,5 @@ def _add_models(schemas: dict[str, Any]) -> None:
     ]
     _, found = models_json_schema(pairs, ref_template=_REF)
     schemas |= found["$defs"]
-    for record in (BaseInfo, PrivacyRecord):
+    for record in (BaseInfo, BaseShape, PrivacyRecord):
         schemas[record.__name__] = TypeAdapter(record).json_schema(ref_template=_REF)

@@ -54,6 +54,12 @@ def test_tokens_in_flight(keyed: KeyedServer) -> None:
     assert client.get("/engine/status").json()["key"]["tokens_in_flight"] == 0
     third = client.post("/forward_backward", json=forward_backward(run_id, 3, json_datum(TOKENS)))
     assert "metrics" in fetch(client, third)
+    # What waits for a request that never comes gives its tokens back with the run.
+    lonely = client.post("/forward_backward", json=forward_backward(run_id, 9, json_datum(TOKENS)))
+    assert client.get("/engine/status").json()["key"]["tokens_in_flight"] == 19
+    fetch(client, client.post("/unload_model", json={"model_id": run_id}))
+    assert "never arrived" in fetch(client, lonely)["error"]
+    assert client.get("/engine/status").json()["key"]["tokens_in_flight"] == 0
 
 
 def test_sampling_counts_what_it_may_generate(keyed: KeyedServer) -> None:
@@ -84,7 +90,7 @@ def test_disk(keyed: KeyedServer) -> None:
     assert f"and may take {size + size // 2}" in refused["error"]
     listed = client.get("/checkpoints").json()["checkpoints"]
     assert [c["checkpoint_id"] for c in listed] == ["weights/a"]
-    assert client.get("/engine/status").json()["key"]["disk_bytes"] == size
+    assert client.get("/engine/status").json()["key"]["disk_bytes"] == listed[0]["size_bytes"]
     # Overwriting frees what it replaces.
     again = _save(run_id, 3, "a") | {"overwrite": True}
     assert "path" in fetch(client, client.post("/save_weights", json=again))
