@@ -130,12 +130,13 @@ class FutureTable:
             future.finished_at = time.time()
             waiters, future.waiters = future.waiters, []
         self._note(future)
+        # First, so that who is woken finds the tokens of this request given back.
+        if future.on_done is not None:
+            future.on_done(future)
         for loop, waiter in waiters:
             # A loop that is closed has nobody left who waits.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_wake, waiter)
-        if future.on_done is not None:
-            future.on_done(future)
 
     async def wait(self, request_id: str, timeout_s: float) -> Future | None:
         """The request once it is finished, or None when it is still pending after the timeout.

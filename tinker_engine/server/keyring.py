@@ -1,7 +1,7 @@
 """Which keys open a running server: those given at its start, and those in its database.
 
-The database is looked at again every two seconds, and at once (but at most five times a second)
-when a key is unknown; so a new key works immediately and a revoked one for two seconds at most.
+The database is looked at again every two seconds, and (at most five times a second) when a key is
+unknown; so a new key works at once, and a revoked one for two seconds at most.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class Keyring:
             return None
         digest = key_digest(given)
         age = time.monotonic() - self._read_at
-        if age > _FRESH_S or (age > _RETRY_S and digest not in self._known):
+        if digest not in self._known:
+            # A key may be younger than the last look; who guesses has to wait.
+            await asyncio.sleep(_RETRY_S - age)
+            await self._read(self._stored)
+        elif age > _FRESH_S:
             await self._read(self._stored)
         key = self._known.get(digest)
         if key is None or key.state != "active":
