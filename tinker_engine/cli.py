@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinker_engine import lint_command
+from tinker_engine.commands import lint
+from tinker_engine.commands.keys import keys
+from tinker_engine.commands.settings import read_config
+from tinker_engine.commands.status import status
 from tinker_engine.errors import EngineError, RequestError
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-lint_command.register(app)
+app.add_typer(keys)
+app.command()(status)
+lint.register(app)
 
 
 @app.callback()
@@ -58,16 +62,41 @@ def serve(
     precision: Annotated[
         str | None, typer.Option(help="auto, fp32 or bf16 for the frozen base.")
     ] = None,
+    max_runs: Annotated[
+        int | None, typer.Option(help="Runs that one key may have in memory.")
+    ] = None,
+    max_tokens_in_flight: Annotated[
+        int | None, typer.Option(help="Tokens of one key's unfinished requests together.")
+    ] = None,
+    max_disk_bytes: Annotated[
+        int | None, typer.Option(help="Disk space of one key's checkpoints.")
+    ] = None,
+    metrics_open: Annotated[
+        bool | None,
+        typer.Option("--metrics-open", help="Answer /metrics without a key; on loopback only."),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="human, or json for one object a line [human].")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug (may quote requests), info or warning [info].")
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML file of settings; options and environment win."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print address and key as one line of JSON.")
     ] = False,
 ) -> None:
     """Serve the engine until it is interrupted.
 
-    Clients send the key in TINKER_ENGINE_API_KEY; without it a random one is made and printed.
-    Listening beyond this machine needs a key that was set on purpose.
+    Clients send a key of `tinker-engine keys create`, or the one in TINKER_ENGINE_API_KEY; where
+    there is neither, a random one is made and printed. Listening beyond this machine needs a key
+    that was set on purpose.
     """
-    config = _config(
+    config = read_config(
+        config_file,
         base_model=base_model,
         host=host,
         port=port,
@@ -76,15 +105,27 @@ def serve(
         aliases=aliases,
         threads=threads,
         precision=precision,
+        max_runs=max_runs,
+        max_tokens_in_flight=max_tokens_in_flight,
+        max_disk_bytes=max_disk_bytes,
+        metrics_open=metrics_open,
+        log_format=log_format,
+        log_level=log_level,
     )
-    key = _key(config)
+    if config.metrics_open and not _is_loopback(config.host):
+        raise RequestError(
+            f"metrics_open would show /metrics to other machines on {config.host}; leave it out "
+            "and let the monitor send a key (Authorization: Bearer)"
+        )
+    key = _own_key(config, has_stored=_has_stored_keys(config))
     from tinker_engine.runtime.engine import Engine
     from tinker_engine.server.host import Host
+    from tinker_engine.server.logs import log_to_stderr
 
-    _log_to_stderr()
+    log_to_stderr(config.log_format, config.log_level)
     engine = Engine.open(config)
     try:
-        server = Host(engine, config.host, config.port, key)
+        server = Host(engine, config.host, config.port, key, with_stored_keys=True)
     except BaseException:
         engine.halt()
         engine.close()
@@ -94,43 +135,11 @@ def serve(
         "base_model": engine.base_info.name,
         "home": str(config.home),
     }
-    if config.api_key is None:
+    if config.api_key is None and key is not None:
         facts["api_key"] = key
     typer.echo(json.dumps(facts) if as_json else _told(facts))
     sys.stdout.flush()
     server.run()
-
-
-@app.command()
-def status(
-    url: Annotated[
-        str | None, typer.Option(help="Where the server is [TINKER_BASE_URL or this machine].")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-) -> None:
-    """Show what a running server is doing; its key comes from TINKER_ENGINE_API_KEY."""
-    import httpx
-
-    config = _config()
-    address = (
-        url or os.environ.get("TINKER_BASE_URL") or f"http://127.0.0.1:{config.port}"
-    ).rstrip("/")
-    key = config.api_key.get_secret_value() if config.api_key else os.environ.get("TINKER_API_KEY")
-    if not key:
-        raise RequestError("set TINKER_ENGINE_API_KEY (or TINKER_API_KEY) to the server's key")
-    try:
-        answer = httpx.get(
-            f"{address}/api/v1/engine/status",
-            headers={"X-API-Key": key},
-            timeout=10,
-            trust_env=False,
-        )
-    except httpx.HTTPError as error:
-        raise EngineError(f"no server answers at {address}: {error}") from error
-    if not answer.is_success:
-        raise EngineError(f"{address} answered {answer.status_code}: {answer.text[:300]}")
-    facts: dict[str, Any] = answer.json()
-    typer.echo(json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items()))
 
 
 def main() -> None:
@@ -145,36 +154,42 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _config(**given: Any) -> EngineConfig:
-    from pydantic import ValidationError
-
-    from tinker_engine.config import EngineConfig
-
-    try:
-        return EngineConfig(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        name = str(problem["loc"][0]) if problem["loc"] else "configuration"
-        raise RequestError(f"{name}: {problem['msg']} (got {problem['input']!r})") from error
-
-
-def _key(config: EngineConfig) -> str:
-    if config.api_key is None:
-        if not _is_loopback(config.host):
+def _own_key(config: EngineConfig, *, has_stored: bool) -> str | None:
+    """The key that the server itself is given; None when those in the database are enough."""
+    if config.api_key is not None:
+        key = config.api_key.get_secret_value()
+        if not key.startswith("tml-") or len(key) < 20:
             raise RequestError(
-                f"listening on {config.host} lets other machines in; set TINKER_ENGINE_API_KEY "
-                "to a key of your own (starting with tml-) first"
+                "TINKER_ENGINE_API_KEY must start with tml- (SDKs refuse others) and have at least "
+                "20 characters"
             )
-        from tinker_engine.server.host import new_api_key
-
-        return new_api_key()
-    key = config.api_key.get_secret_value()
-    if not key.startswith("tml-") or len(key) < 20:
+        return key
+    if has_stored:
+        return None
+    if not _is_loopback(config.host):
         raise RequestError(
-            "TINKER_ENGINE_API_KEY must start with tml- (SDKs refuse others) and have at least "
-            "20 characters"
+            f"listening on {config.host} lets other machines in; make a key first with "
+            "`tinker-engine keys create NAME`, or set TINKER_ENGINE_API_KEY to one of your own "
+            "(starting with tml-)"
         )
-    return key
+    from tinker_engine.storage.api_keys import new_secret
+
+    return new_secret()
+
+
+def _has_stored_keys(config: EngineConfig) -> bool:
+    """Whether the database has a key that works; what can't be read is reported later."""
+    from tinker_engine.storage.api_keys import ApiKeys
+    from tinker_engine.storage.database import Database
+
+    if config.database_url is None and not config.database_file.exists():
+        return False
+    database = Database(config.resolved_database_url)
+    try:
+        database.migrate()
+        return any(key.state == "active" for key in ApiKeys(database).all())
+    finally:
+        database.close()
 
 
 def _is_loopback(host: str) -> bool:
@@ -194,19 +209,11 @@ def _told(facts: dict[str, str]) -> str:
     ]
     if "api_key" in facts:
         lines.append(f"  export TINKER_API_KEY={facts['api_key']}")
+    else:
+        lines.append(
+            "  export TINKER_API_KEY=...   # TINKER_ENGINE_API_KEY, or a key of `keys list`"
+        )
     return "\n".join(lines)
-
-
-def _log_to_stderr() -> None:
-    import logging
-
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    for noisy in ("httpx", "alembic", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tinker_engine.runtime.callers import Limits
+
 
 class EngineConfig(BaseSettings):
     """Settings of one engine process; frozen, so that what was started stays what it says."""
@@ -73,6 +75,26 @@ class EngineConfig(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, description="Key that clients must send; it starts with `tml-`."
     )
+    max_runs: int | None = Field(
+        default=None, ge=1, description="Runs that one key may have in memory; None is no limit."
+    )
+    max_tokens_in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens of one key's unfinished requests together; None is no limit.",
+    )
+    max_disk_bytes: int | None = Field(
+        default=None, ge=1, description="Disk space of one key's checkpoints; None is no limit."
+    )
+    metrics_open: bool = Field(
+        default=False, description="Answer /metrics without a key; only on a loopback address."
+    )
+    log_format: Literal["human", "json"] = Field(
+        default="human", description="Log lines for people, or one JSON object each."
+    )
+    log_level: Literal["debug", "info", "warning"] = Field(
+        default="info", description="Least important lines that are logged."
+    )
     max_body_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024, description="Largest request body, after decompression."
     )
@@ -83,9 +105,19 @@ class EngineConfig(BaseSettings):
     )
 
     @property
+    def limits(self) -> Limits:
+        """What each key may use, unless the key has limits of its own."""
+        return Limits(self.max_runs, self.max_tokens_in_flight, self.max_disk_bytes)
+
+    @property
     def resolved_database_url(self) -> str:
         """The database that is used: the given URL, or SQLite under the home."""
-        return self.database_url or f"sqlite:///{self.home / 'engine.sqlite3'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def database_file(self) -> Path:
+        """Where the database is when no URL is given."""
+        return self.home / "engine.sqlite3"
 
     @property
     def runs_dir(self) -> Path:

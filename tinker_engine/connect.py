@@ -137,11 +137,12 @@ def _open_embedded(config: EngineConfig) -> Connection:
     import tinker
 
     from tinker_engine.runtime.engine import Engine
-    from tinker_engine.server.host import Host, new_api_key
+    from tinker_engine.server.host import Host
+    from tinker_engine.storage.api_keys import new_secret
 
     engine = Engine.open(config)
     try:
-        host = Host(engine, LOOPBACK, 0, new_api_key())
+        host = Host(engine, LOOPBACK, 0, new_secret())
         host.start()
     except BaseException:
         engine.halt()

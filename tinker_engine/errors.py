@@ -14,6 +14,7 @@ class EngineError(Exception):
 
     category: ClassVar[Literal["user", "server"]] = "server"
     status: ClassVar[int] = 500
+    retry_after_s: ClassVar[int | None] = None
 
 
 class RequestError(EngineError):
@@ -55,6 +56,19 @@ class AuthenticationError(RequestError):
     """The API key is missing or unknown."""
 
     status = 401
+
+
+class QuotaError(RequestError):
+    """The key may not use that much; the message has the numbers, and waiting does not help."""
+
+    status = 403
+
+
+class TooManyTokensError(RequestError):
+    """The key's requests in flight use up its tokens; wait until some are finished."""
+
+    status = 429
+    retry_after_s = 1
 
 
 class ModelLoadError(RequestError):

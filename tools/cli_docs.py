@@ -13,6 +13,7 @@ from tinker_engine.config import EngineConfig
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 OTHERS = (
+    ("TINKER_ENGINE_CONFIG", "TOML file of the engine's settings, as `serve --config`.", ""),
     ("TINKER_BASE_URL", "Tinker-compatible server to use instead of the embedded engine.", ""),
     ("TINKER_API_KEY", "Key for that server; alone, it selects hosted Tinker.", ""),
     ("TINKER_BASE_MODEL", "Base model on hosted Tinker.", ""),

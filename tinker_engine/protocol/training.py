@@ -57,13 +57,17 @@ class _InputBody(Wire):
     loss_fn_config: dict[str, Any] | None = None
 
 
-class _ForwardBackwardBody(Wire):
+class ForwardBackwardBody(Wire):
+    """`forward_backward`; the data are parsed apart."""
+
     forward_backward_input: _InputBody
     model_id: str
     seq_id: SequenceId | None = None
 
 
-class _ForwardBody(Wire):
+class ForwardBody(Wire):
+    """`forward`."""
+
     forward_input: _InputBody = Field()
     model_id: str
     seq_id: SequenceId | None = None
@@ -75,10 +79,10 @@ def read_json_call(body: bytes, *, forward_only: bool) -> TrainingCall:
     Raises pydantic's ValidationError, which the server answers as 400 with the places at fault.
     """
     if forward_only:
-        parsed = _ForwardBody.model_validate_json(body)
+        parsed = ForwardBody.model_validate_json(body)
         given = parsed.forward_input
     else:
-        parsed = _ForwardBackwardBody.model_validate_json(body)
+        parsed = ForwardBackwardBody.model_validate_json(body)
         given = parsed.forward_backward_input
     return TrainingCall(
         model_id=parsed.model_id,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tinker_engine.protocol.paths import CheckpointPath
 from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.callers import scoped
 from tinker_engine.runtime.records import RunSpec
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
@@ -36,7 +37,8 @@ def store_adapter(
     Raises CheckpointError for anything but a plain LoRA adapter that fits the base.
     """
     digest = hashlib.sha256(hashlib.sha256(config).digest() + hashlib.sha256(weights).digest())
-    path = CheckpointPath(f"upload-{digest.hexdigest()[:32]}", "sampler_weights", _NAME)
+    tag = hashlib.sha256(scoped(digest.hexdigest()).encode()).hexdigest()
+    path = CheckpointPath(f"upload-{tag[:32]}", "sampler_weights", _NAME)
     spec = _checked(config, weights, backend, path.run_id)
     if not store.has_run(path.run_id):
         now = time.time()

@@ -21,6 +21,7 @@ from tinker_engine.runtime.adapter_shelf import AdapterShelf
 from tinker_engine.runtime.adapter_uploads import store_adapter
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.base_text import BaseText
+from tinker_engine.runtime.callers import scoped
 from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
@@ -29,7 +30,10 @@ from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
 from tinker_engine.runtime.sampling_sessions import Samplers
 from tinker_engine.runtime.served_models import ServedModels
 from tinker_engine.runtime.slots import Slots
+from tinker_engine.runtime.status import engine_status
 from tinker_engine.runtime.training_requests import TrainingRuns
+from tinker_engine.runtime.usage import DiskQuota, Usage
+from tinker_engine.storage.api_keys import ApiKeys
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.database import Database
 from tinker_engine.storage.slots import SlotStore
@@ -54,11 +58,23 @@ class Engine:
         self._database = Database(config.resolved_database_url)
         self._database.migrate()
         self.store = Store(self._database)
+        self.api_keys = ApiKeys(self._database)
         self.folders = CheckpointFolders(config.runs_dir)
         self.futures = FutureTable(self.store, self.id, config.result_memory_bytes)
         self.queue = ComputeQueue(self.futures, _Late(lambda: self.samplers), config.sample_batch)
+        self.usage = Usage()
+        self.disk = DiskQuota(
+            self.usage, self.store.disk_bytes, lambda owner: self.samplers.snapshot_bytes(owner)
+        )
         self.runs = TrainingRuns(
-            backend, self.store, self.folders, self.futures, self.queue, self.id
+            backend,
+            self.store,
+            self.folders,
+            self.futures,
+            self.queue,
+            self.id,
+            self.usage,
+            self.disk,
         )
         self.samplers = Samplers(
             backend,
@@ -67,6 +83,8 @@ class Engine:
             self.futures,
             self.base,
             self.runs.open_checkpoint,
+            self.usage,
+            self.disk,
         )
         self.slots = Slots(
             SlotStore(self._database),
@@ -85,6 +103,7 @@ class Engine:
             self.store,
             self.runs.open_checkpoint,
         )
+        self.started_at = time.time()
         self._seen: dict[str, float] = {}
         self._sessions_lock = threading.Lock()
         self._copy_lock = threading.Lock()
@@ -151,7 +170,7 @@ class Engine:
         retry_key: str | None,
     ) -> str:
         """Open a session; the same retry key opens the same session."""
-        seed = f"{self.id}:{retry_key or uuid.uuid4().hex}"
+        seed = f"{self.id}:{scoped(retry_key or uuid.uuid4().hex)}"
         session_id = uuid.uuid5(uuid.NAMESPACE_OID, seed).hex
         with self._sessions_lock:
             is_new = session_id not in self._seen
@@ -171,7 +190,7 @@ class Engine:
         One that was released for being idle comes back to life, without what it had loaded. Raises
         NotFoundError for an unknown session and RequestError for a finished one.
         """
-        if session_id not in self._seen:
+        if session_id not in self._seen or not self.store.is_mine(session_id):
             finished = self.store.session(session_id).finished
             if finished is not None:
                 raise RequestError(
@@ -184,6 +203,11 @@ class Engine:
         self.store.session(session_id)
         self.store.finish_session(session_id, reason)
         self._release(session_id)
+
+    def is_request_mine(self, request_id: str) -> bool:
+        """Whether the current caller may know of a request; unknown ones are nobody's."""
+        # Ids of requests begin with the session's: SESSION:train:N:... or SESSION:sample:N:...
+        return self.store.is_mine(request_id.partition(":")[0])
 
     def privacy(self, run_id: str) -> PrivacyRecord:
         """What a private run has spent; raises NotFoundError for a run without privacy."""
@@ -198,6 +222,7 @@ class Engine:
 
         Raises CheckpointError unless it is a plain LoRA adapter that fits the base.
         """
+        self.disk.check(len(config) + len(weights))
         session_id = self.create_session(
             sdk_version="", display_name="uploaded adapters", user_metadata=None, retry_key="upload"
         )
@@ -227,19 +252,13 @@ class Engine:
         Repeating it gives the same copy. Raises NotFoundError for an unknown source, and
         ConflictingRetryError when the run exists and is something else.
         """
+        self.disk.check(self.store.checkpoint(source).size_bytes)
         with self._copy_lock:
             return copy_checkpoint(self.store, self.folders, self.id, source, run_id, ttl_s)
 
     def status(self) -> dict[str, Any]:
         """What the engine is doing, for people and monitors."""
-        return {
-            "base_model": self.base_info.name,
-            "home": str(self.config.home),
-            "runs_loaded": self.runs.count(),
-            "sampling_sessions": self.samplers.count(),
-            "requests_waiting": self.queue.depth(),
-            **self._backend.sampling_figures(),
-        }
+        return {**engine_status(self), **self._backend.sampling_figures()}
 
     def on_compute_thread(self, work: Callable[[], Any]) -> Any:
         """Run something on the backend's thread, in line with all else, and wait for it."""

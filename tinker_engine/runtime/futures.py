@@ -130,12 +130,13 @@ class FutureTable:
             future.finished_at = time.time()
             waiters, future.waiters = future.waiters, []
         self._note(future)
+        # First, so that who is woken finds the tokens of this request given back.
+        if future.on_done is not None:
+            future.on_done(future)
         for loop, waiter in waiters:
             # A loop that is closed has nobody left who waits.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_wake, waiter)
-        if future.on_done is not None:
-            future.on_done(future)
 
     async def wait(self, request_id: str, timeout_s: float) -> Future | None:
         """The request once it is finished, or None when it is still pending after the timeout.
@@ -243,10 +244,7 @@ class FutureTable:
     def _from_store(self, request_id: str) -> Future:
         record = self._store.future(request_id)
         if record is None:
-            raise NotFoundError(
-                f"request {request_id!r} is unknown: it was never sent to this server, its result "
-                "was fetched long ago, or the server restarted since"
-            )
+            raise unknown_request(request_id)
         future = Future(record.id, record.kind, record.payload_digest, record.run_id)
         if record.result is not None:
             future.outcome = record.result
@@ -261,6 +259,14 @@ class FutureTable:
                 "server",
             )
         return future
+
+
+def unknown_request(request_id: str) -> NotFoundError:
+    """The error for a request that this server does not know."""
+    return NotFoundError(
+        f"request {request_id!r} is unknown: it was never sent to this server, its result "
+        "was fetched long ago, or the server restarted since"
+    )
 
 
 def outcome_size(outcome: Outcome | None) -> int:

@@ -81,5 +81,6 @@ class OfferedBase:
 def _same_folder(one: str, other: str) -> bool:
     try:
         return Path(one).expanduser().samefile(Path(other).expanduser())
-    except OSError:
+    # Besides what isn't there: a zero byte (ValueError), or the home of nobody (RuntimeError).
+    except (OSError, ValueError, RuntimeError):
         return False

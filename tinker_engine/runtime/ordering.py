@@ -25,6 +25,10 @@ class OrderGate(Generic[T]):
         """Whether this place was taken before."""
         return seq_id < self.next_seq or seq_id in self._held
 
+    def is_awaited(self, seq_id: int | None) -> bool:
+        """Whether items are held back for want of just this place."""
+        return bool(self._held) and seq_id == self.next_seq
+
     def admit(self, seq_id: int | None, item: T) -> list[T]:
         """Add an item; gives those whose turn has come, in order (without a place: at once)."""
         if seq_id is None:

@@ -13,12 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from tinker_engine.errors import EngineError
 from tinker_engine.protocol.results import only_last
+from tinker_engine.runtime.callers import Caller, acting_for, current_caller
 from tinker_engine.runtime.futures import Failure, Future, FutureTable, Outcome
 from tinker_engine.runtime.records import SampleRequest, SampleResult, TokenEvent
 from tinker_engine.runtime.sample_watch import Watch
@@ -35,10 +36,14 @@ LONGEST_TURN_S = 2.0
 
 @dataclass(frozen=True)
 class Job:
-    """Work for the backend whose return value is the future's outcome."""
+    """Work for the backend whose return value is the future's outcome.
+
+    It runs on behalf of whoever made the job.
+    """
 
     future: Future
     work: Callable[[], Outcome]
+    caller: Caller | None = field(default_factory=current_caller)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ class ComputeQueue:
                 self._step()
                 continue
             started = time.monotonic()
-            self._futures.finish(job.future, guarded(job.work))
+            with acting_for(job.caller):
+                self._futures.finish(job.future, guarded(job.work))
             now = time.monotonic()
             self._turn_ends = now + min(LONGEST_TURN_S, max(SHORTEST_TURN_S, now - started))
 

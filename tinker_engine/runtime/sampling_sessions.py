@@ -22,11 +22,12 @@ from tinker_engine.protocol.tensors import TensorBody, layout_from_json, tensor_
 from tinker_engine.protocol.training import check_tokens, prompt_tokens
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.completions import CompletionLog
-from tinker_engine.runtime.futures import SAMPLE, Failure, FutureTable
+from tinker_engine.runtime.futures import SAMPLE, Failure, Future, FutureTable
 from tinker_engine.runtime.names import OfferedBase
 from tinker_engine.runtime.queue import ComputeQueue, SampleJob
 from tinker_engine.runtime.records import CsrLayout, IntArray, SampleRequest, SampleResult
 from tinker_engine.runtime.sample_watch import Watch
+from tinker_engine.runtime.usage import DiskQuota, Usage, folder_bytes
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import Store
 
@@ -68,6 +69,8 @@ class Samplers:
         futures: FutureTable,
         base: OfferedBase,
         open_checkpoint: Callable[[CheckpointPath], Path],
+        usage: Usage,
+        disk: DiskQuota,
     ) -> None:
         self._backend = backend
         self._store = store
@@ -75,6 +78,8 @@ class Samplers:
         self._futures = futures
         self._base = base
         self._open_checkpoint = open_checkpoint
+        self._usage = usage
+        self._disk = disk
         self._samplers: dict[str, Sampler] = {}
         self._served: dict[str, Sampler] = {}
         self._ended: OrderedDict[str, Sampler] = OrderedDict()
@@ -118,7 +123,12 @@ class Samplers:
         """Snapshot a run's weights as a new sampling session; called on the compute thread."""
         folder = self._folders.run_dir(run_id) / "snapshots" / uuid.uuid4().hex
         folder.mkdir(parents=True)
-        self._backend.save_adapter(run_id, folder)
+        try:
+            self._backend.save_adapter(run_id, folder)
+            self._disk.check(folder_bytes(folder))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         name = self._backend.base.name
         self._store.add_sampler(
             sampler_id, session_id=session_id, base_model=name, model_path=None, run_id=run_id
@@ -150,7 +160,7 @@ class Samplers:
         """A sampling session of this process; raises NotFoundError."""
         with self._lock:
             sampler = self._samplers.get(sampler_id)
-        if sampler is None:
+        if sampler is None or not self._store.is_mine(sampler.session_id):
             raise NotFoundError(
                 f"sampling session {sampler_id!r} is not open (ended, or from before a restart); "
                 "create the sampling client again"
@@ -163,13 +173,28 @@ class Samplers:
         The client of an ended session may still poll for what it sent before.
         """
         with self._lock:
-            sampler = self._ended.get(sampler_id)
-        return (sampler or self.get(sampler_id)).log(clone)
+            ended = self._ended.get(sampler_id)
+        if ended is not None and self._store.is_mine(ended.session_id):
+            return ended.log(clone)
+        return self.get(sampler_id).log(clone)
 
-    def count(self) -> int:
-        """How many sampling sessions are open."""
+    def count(self, owner: str | None = None) -> int:
+        """How many sampling sessions are open, of one owner or of all."""
         with self._lock:
-            return len(self._samplers)
+            sessions = [sampler.session_id for sampler in self._samplers.values()]
+        if owner is None:
+            return len(sessions)
+        return sum(self._store.owner(session_id) == owner for session_id in sessions)
+
+    def snapshot_bytes(self, owner: str) -> int:
+        """Disk space of an owner's unnamed snapshots."""
+        with self._lock:
+            samplers = [s for s in self._samplers.values() if s.snapshot is not None]
+        return sum(
+            folder_bytes(sampler.snapshot)
+            for sampler in samplers
+            if sampler.snapshot is not None and self._store.owner(sampler.session_id) == owner
+        )
 
     def join(self, sampler_id: str) -> int:
         """A number for a further client of a session (the first client is 0)."""
@@ -189,9 +214,19 @@ class Samplers:
         seq = body.seq_id
         request_id = f"{sampler.id}:{seq if seq is not None else retry_key}"
         log = sampler.log(0 if seq is None else seq // _CLONE_BLOCK)
-        future, is_new = self._futures.register(
-            request_id, kind=SAMPLE, digest=digest, on_done=log.add
-        )
+        is_known = self._futures.get(request_id) is not None
+        tokens = 0 if is_known else len(request.prompt) + request.num_samples * request.max_tokens
+        with self._usage.hold(SAMPLE, tokens) as hold:
+
+            def on_done(future: Future) -> None:
+                hold.settle(future)
+                log.add(future)
+
+            future, is_new = self._futures.register(
+                request_id, kind=SAMPLE, digest=digest, on_done=on_done
+            )
+            if is_new:
+                hold.keep()
         if is_new:
             queue.submit_sample(sampler.id, SampleJob(future, request, body.prompt_logprobs_last_n))
         return request_id

@@ -13,10 +13,12 @@ from tinker_engine.protocol.metadata import is_private
 from tinker_engine.protocol.paths import CheckpointPath
 from tinker_engine.protocol.training import TrainingCall
 from tinker_engine.runtime.backend import Backend
+from tinker_engine.runtime.callers import current_caller
 from tinker_engine.runtime.futures import Failure, FutureTable, Outcome
 from tinker_engine.runtime.queue import ComputeQueue, Job
 from tinker_engine.runtime.records import AdamParams, RunSpec
 from tinker_engine.runtime.submissions import LiveRun, NewRun, Submission
+from tinker_engine.runtime.usage import DiskQuota, Usage, folder_bytes
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
 
@@ -39,6 +41,8 @@ class TrainingRuns:
         futures: FutureTable,
         queue: ComputeQueue,
         engine_id: str,
+        usage: Usage,
+        disk: DiskQuota,
     ) -> None:
         self._backend = backend
         self._store = store
@@ -46,6 +50,9 @@ class TrainingRuns:
         self._futures = futures
         self._queue = queue
         self._engine_id = engine_id
+        self._usage = usage
+        self._disk = disk
+        self._admission = threading.Lock()
         self._runs: dict[str, LiveRun] = {}
         self._lock = threading.Lock()
 
@@ -57,21 +64,24 @@ class TrainingRuns:
         request_id = f"{new.run_id}:create"
         if self._futures.recall(request_id, new.digest):
             return request_id
-        future, is_new = self._futures.register(
-            request_id, kind=kind, digest=new.digest, run_id=new.run_id
-        )
-        if is_new:
-            live = LiveRun(new.run_id, new.session_id, new.base_model)
-            with self._lock:
-                self._runs[new.run_id] = live
-            self._queue.submit([Job(future, lambda: self._create(live, new))])
+        with self._admission, self._usage.hold(kind, 0) as hold:
+            self._check_room()
+            future, is_new = self._futures.register(
+                request_id, kind=kind, digest=new.digest, run_id=new.run_id, on_done=hold.settle
+            )
+            if is_new:
+                hold.keep()
+                live = LiveRun(new.run_id, new.session_id, new.base_model)
+                with self._lock:
+                    self._runs[new.run_id] = live
+                self._queue.submit([Job(future, lambda: self._create(live, new))])
         return request_id
 
     def live(self, run_id: str) -> LiveRun:
         """A run that is loaded; raises NotFoundError that says how to go on."""
         with self._lock:
             live = self._runs.get(run_id)
-        if live is None:
+        if live is None or not self._store.is_mine(live.session_id):
             self._store.run(run_id)
             saved = self._store.list_checkpoints(run_id, limit=1).items
             advice = (
@@ -89,7 +99,7 @@ class TrainingRuns:
         """The spec of a run, loaded or not; raises NotFoundError."""
         with self._lock:
             live = self._runs.get(run_id)
-        if live is not None and live.spec is not None:
+        if live is not None and live.spec is not None and self._store.is_mine(live.session_id):
             return live.spec
         return self._store.run(run_id).spec
 
@@ -111,8 +121,11 @@ class TrainingRuns:
         except RequestError as error:
             self.reject(where, "forward_backward", error)
             raise
+        tokens = sum(len(datum.tokens) for datum in data)
         if call.is_forward_only:
-            return self._submit(where, "forward", lambda: self._backend.forward(run_id, data, loss))
+            return self._submit(
+                where, "forward", lambda: self._backend.forward(run_id, data, loss), tokens
+            )
 
         def work() -> Outcome:
             # Here and not above: a client may send data before its run has been created.
@@ -120,7 +133,7 @@ class TrainingRuns:
                 check_private(loss, data)
             return self._backend.forward_backward(run_id, data, loss)
 
-        return self._submit(where, "forward_backward", work)
+        return self._submit(where, "forward_backward", work, tokens)
 
     def optim_step(self, where: Submission, params: AdamParams) -> str:
         """Queue an optimizer step."""
@@ -148,6 +161,7 @@ class TrainingRuns:
                 self._backend.save_state(where.run_id, folder)
             else:
                 self._backend.save_adapter(where.run_id, folder)
+            self._disk.check(folder_bytes(folder), freed_bytes=self._saved_bytes(path))
 
         def work() -> Outcome:
             facts = self._folders.write(path, fill, overwrite=overwrite)
@@ -214,26 +228,51 @@ class TrainingRuns:
         with self._lock:
             return [run.run_id for run in self._runs.values() if run.session_id == session_id]
 
-    def count(self) -> int:
-        """How many runs are loaded."""
+    def count(self, owner: str | None = None) -> int:
+        """How many runs are loaded, of one owner or of all."""
         with self._lock:
-            return len(self._runs)
+            sessions = [run.session_id for run in self._runs.values()]
+        if owner is None:
+            return len(sessions)
+        return sum(self._store.owner(session_id) == owner for session_id in sessions)
 
     def collect(self) -> None:
         """Give up on places that never came, and note when runs were last used."""
         with self._lock:
             runs = list(self._runs.values())
         for run in runs:
-            with run.lock:
-                missing, held = run.gate.expire(_MISSING_TURN_S)
-            for job in held:
-                self._futures.finish(
-                    job.future,
-                    Failure(f"request {missing} of run {run.run_id} never arrived", "user"),
-                )
+            self._give_up_gaps(run, _MISSING_TURN_S)
         self._store.touch_runs({run.run_id: run.last_request_at for run in runs if run.spec})
 
-    def _submit(self, where: Submission, kind: str, work: Callable[[], Outcome]) -> str:
+    def _give_up_gaps(self, run: LiveRun, after_s: float) -> None:
+        """Fail what has been held back for that long for want of a request before it."""
+        with run.lock:
+            missing, held = run.gate.expire(after_s)
+        failure = Failure(f"request {missing} of run {run.run_id} never arrived", "user")
+        for job in held:
+            self._futures.finish(job.future, failure)
+
+    def _check_room(self) -> None:
+        caller = current_caller()
+        limit = caller.limits.max_runs if caller else None
+        if caller is None or limit is None:
+            return
+        loaded = self.count(caller.owner)
+        if loaded >= limit:
+            raise self._usage.refuse(
+                "runs", loaded + 1, limit, "unload one (its checkpoints stay) or end its session"
+            )
+
+    def _saved_bytes(self, path: CheckpointPath) -> int:
+        """Size of a checkpoint that is about to be replaced, 0 if there is none."""
+        try:
+            return self._store.checkpoint(path).size_bytes
+        except NotFoundError:
+            return 0
+
+    def _submit(
+        self, where: Submission, kind: str, work: Callable[[], Outcome], tokens: int = 0
+    ) -> str:
         live = self.live(where.run_id)
         request_id = where.request_id
         with live.lock:
@@ -242,9 +281,18 @@ class TrainingRuns:
                 if self._futures.recall(request_id, where.digest):
                     return request_id
                 raise RequestError(f"place {where.seq_id} of run {where.run_id} was taken before")
-            future, is_new = self._futures.register(
-                request_id, kind=kind, digest=where.digest, run_id=where.run_id
-            )
+            is_known = self._futures.get(request_id) is not None
+            is_awaited = live.gate.is_awaited(where.seq_id)
+            with self._usage.hold(kind, 0 if is_known else tokens, is_awaited=is_awaited) as hold:
+                future, is_new = self._futures.register(
+                    request_id,
+                    kind=kind,
+                    digest=where.digest,
+                    run_id=where.run_id,
+                    on_done=hold.settle,
+                )
+                if is_new:
+                    hold.keep()
             if is_new:
                 ready = live.gate.admit(
                     where.seq_id, Job(future, lambda: _unless_failed(live, work))
@@ -310,7 +358,9 @@ class TrainingRuns:
     def _unload(self, run_id: str) -> Outcome:
         self._backend.drop_run(run_id)
         with self._lock:
-            self._runs.pop(run_id, None)
+            live = self._runs.pop(run_id, None)
+        if live is not None:
+            self._give_up_gaps(live, 0.0)
         self._store.touch_runs({}, unloaded=[run_id])
         return {"type": "unload_model", "model_id": run_id}
 

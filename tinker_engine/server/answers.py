@@ -101,7 +101,9 @@ def error_response(error: EngineError, path: str = "") -> Response:
     if is_openai_path(path):
         return JsonResponse(openai_error(error), status_code=error.status)
     body = {"error": str(error), "detail": str(error), "category": error.category}
-    return JsonResponse(body, status_code=error.status)
+    wait_s = error.retry_after_s
+    headers = None if wait_s is None else {"Retry-After": str(wait_s)}
+    return JsonResponse(body, status_code=error.status, headers=headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -8,13 +8,18 @@ from tinker_engine.errors import RequestError
 from tinker_engine.protocol.openai_errors import PREFIX as OPENAI_PREFIX
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.answers import FailureGuard, install_error_handlers
-from tinker_engine.server.auth import KeyGuard
+from tinker_engine.server.auth import OPEN_PATHS, KeyGuard
 from tinker_engine.server.catalog_routes import catalog_routes
 from tinker_engine.server.checkpoint_routes import checkpoint_routes
 from tinker_engine.server.extension_routes import extension_routes
 from tinker_engine.server.future_routes import future_routes
+from tinker_engine.server.keyring import Keyring
 from tinker_engine.server.links import LinkSigner
+from tinker_engine.server.metrics import PATH as METRICS
+from tinker_engine.server.metrics import Metrics, metrics_routes
 from tinker_engine.server.openai_routes import openai_routes
+from tinker_engine.server.openapi import describe
+from tinker_engine.server.request_watch import RequestWatch
 from tinker_engine.server.sampling_routes import sampling_routes
 from tinker_engine.server.service_routes import service_routes
 from tinker_engine.server.slot_routes import slot_routes
@@ -29,7 +34,7 @@ NOT_SERVED: dict[tuple[str, str], str] = {
 }
 
 
-def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
+def create_app(engine: Engine, keys: Keyring) -> FastAPI:
     """The application that serves `engine` to clients that hold one of the keys."""
     app = FastAPI(
         title="tinker-engine",
@@ -55,8 +60,13 @@ def create_app(engine: Engine, keys: tuple[str, ...]) -> FastAPI:
     app.include_router(checkpoint_routes(engine, links), prefix=PREFIX)
     app.include_router(openai_routes(engine), prefix=OPENAI_PREFIX)
     app.include_router(_not_served(), prefix=PREFIX)
+    metrics = Metrics(engine)
+    app.include_router(metrics_routes(metrics))
+    open_paths = OPEN_PATHS | ({METRICS} if engine.config.metrics_open else frozenset())
+    describe(app)
     app.add_middleware(FailureGuard)
-    app.add_middleware(KeyGuard, keys=keys, links=links)
+    app.add_middleware(KeyGuard, keys=keys, links=links, open_paths=open_paths)
+    app.add_middleware(RequestWatch, metrics=metrics)
     return app
 
 

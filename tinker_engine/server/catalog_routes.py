@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Response
 from tinker_engine.protocol.metadata import ATTENTION_TARGETS, MLP_TARGETS, UNEMBED_TARGETS
 from tinker_engine.protocol.paths import check_run_id, parse_path
 from tinker_engine.protocol.requests import WeightsInfoBody
+from tinker_engine.runtime.callers import owner_of_new
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.answers import JsonResponse, StrictRoute
 from tinker_engine.storage.store import CheckpointRecord, RunRecord
 
-OWNER = "local"
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, lt=2**63)]
 
@@ -80,7 +80,7 @@ def _run_json(engine: Engine, run: RunRecord) -> dict[str, Any]:
     return {
         "training_run_id": run.id,
         "base_model": run.base_model,
-        "model_owner": OWNER,
+        "model_owner": owner_of_new(),
         "is_lora": True,
         "lora_rank": run.spec.rank,
         "last_request_time": _time(run.last_request_at),

@@ -21,6 +21,7 @@ from starlette.responses import FileResponse, StreamingResponse
 from tinker_engine.errors import NotFoundError, RequestError
 from tinker_engine.protocol.paths import CheckpointPath, checkpoint_path, parse_path
 from tinker_engine.protocol.requests import CopyWeightsBody, TtlBody
+from tinker_engine.runtime.callers import scoped
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.answers import JsonResponse, StrictRoute, retry_key
 from tinker_engine.server.extension_routes import ADAPTER_FILES
@@ -121,7 +122,7 @@ def _run_of_copy(engine: Engine, body: CopyWeightsBody, key: str) -> str:
             "give destination_project_id (any name: this server keeps one project), or session_id "
             "and model_seq_id"
         )
-    return "copy-" + hashlib.sha256(key.encode()).hexdigest()[:32]
+    return "copy-" + hashlib.sha256(scoped(key).encode()).hexdigest()[:32]
 
 
 def _adapter_files(engine: Engine, path: CheckpointPath) -> list[Path]:

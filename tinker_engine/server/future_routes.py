@@ -14,7 +14,7 @@ from tinker_engine.protocol.results import (
     sample_to_proto,
 )
 from tinker_engine.runtime.engine import Engine
-from tinker_engine.runtime.futures import Dropped, Failure, Outcome
+from tinker_engine.runtime.futures import Dropped, Failure, Outcome, unknown_request
 from tinker_engine.runtime.records import LossOutput, SampleResult
 from tinker_engine.server.answers import JsonResponse, error_response, parse
 
@@ -38,6 +38,8 @@ def future_routes(engine: Engine) -> APIRouter:
     @router.post("/retrieve_future")
     async def retrieve_future(request: Request) -> Response:
         body = await parse(request, RetrieveFutureBody, limit)
+        if not engine.is_request_mine(body.request_id):
+            raise unknown_request(body.request_id)
         future = await engine.futures.wait(body.request_id, LONG_POLL_S)
         if future is None or future.outcome is None:
             return _try_again(body.request_id)
@@ -49,7 +51,7 @@ def future_routes(engine: Engine) -> APIRouter:
     @router.post("/retrieve_futures")
     async def retrieve_futures(request: Request) -> Response:
         body = await parse(request, RetrieveFuturesBody, limit)
-        engine.futures.forget(body.retrieved_request_ids)
+        engine.futures.forget([i for i in body.retrieved_request_ids if engine.is_request_mine(i)])
         wait_s = LONG_POLL_S if body.timeout is None else min(body.timeout, LONG_POLL_S)
         target = body.target
         log = engine.samplers.log(target.sampling_session_id, target.cloned_sampler_id)

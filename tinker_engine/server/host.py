@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+import gc
 import socket
+import sys
 import threading
 import time
 
@@ -12,30 +13,42 @@ import uvicorn
 from tinker_engine.errors import ServerUnavailableError
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.app import create_app
+from tinker_engine.server.keyring import Keyring
 
-_KEY_PREFIX = "tml-"
 _START_TIMEOUT_S = 30.0
 _KEEP_ALIVE_S = 120
 _BACKLOG = 4096
-
-
-def new_api_key() -> str:
-    """A random key; the SDK refuses keys that do not start with `tml-`."""
-    return _KEY_PREFIX + secrets.token_urlsafe(32)
+_SWITCH_S = 0.001
 
 
 class Host:
-    """One engine behind one listening socket. `start` runs it in a daemon thread."""
+    """One engine behind one listening socket. `start` runs it in a daemon thread.
 
-    def __init__(self, engine: Engine, host: str, port: int, api_key: str) -> None:
+    Requests need `api_key` or, with `with_stored_keys`, one of the engine's database.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        host: str,
+        port: int,
+        api_key: str | None,
+        *,
+        with_stored_keys: bool = False,
+    ) -> None:
         self.engine = engine
-        self.api_key = api_key
+        self.api_key = api_key or ""
+        self._keys = Keyring(
+            () if api_key is None else (api_key,),
+            engine.api_keys if with_stored_keys else None,
+            engine.config.limits,
+        )
         self._socket = _listen(host, port)
         bound_host, bound_port = self._socket.getsockname()[:2]
         self.base_url = f"http://{_url_host(bound_host)}:{bound_port}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                create_app(engine, (api_key,)),
+                create_app(engine, self._keys),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -62,11 +75,18 @@ class Host:
 
     def run(self) -> None:
         """Serve in the foreground until a signal ends it, then stop the engine."""
+        # The compute thread holds the interpreter between short tensor operations; the others get
+        # their turn five times as often, so that answers stay quick.
+        sys.setswitchinterval(_SWITCH_S)
+        # What the libraries made while loading stays for ever. Left to the collector, it would be
+        # walked through every now and then, which stops all threads for half a second.
+        gc.collect()
+        gc.freeze()
         try:
             self._server.run([self._socket])
         finally:
             self.engine.halt()
-            self.engine.close()
+            self._close()
 
     def stop(self) -> None:
         """Stop the engine and serving; who waits for a result is still told that it won't come."""
@@ -74,6 +94,10 @@ class Host:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(timeout=10)
+        self._close()
+
+    def _close(self) -> None:
+        self._keys.close()
         self.engine.close()
 
 

@@ -65,7 +65,8 @@ def sampling_routes(engine: Engine) -> APIRouter:
 
     @router.post("/cancel_future")
     async def cancel_future(body: CancelBody) -> Response:
-        engine.samplers.cancel(body.request_id)
+        if engine.is_request_mine(body.request_id):
+            engine.samplers.cancel(body.request_id)
         return JsonResponse({})
 
     return router

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from tinker_engine.errors import ServerUnavailableError
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 _BUSY_TIMEOUT_MS = 30_000
 _MIGRATION_LOCK = 7_214_411
 
@@ -66,11 +66,14 @@ class Database:
 def _open(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
-        parsed, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
+        parsed,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
+        # Parameters are what users sent; they belong into no error message and no log.
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

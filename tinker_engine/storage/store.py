@@ -6,16 +6,19 @@ import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tinker_engine.errors import CheckpointError, NotFoundError
 from tinker_engine.protocol.paths import CheckpointKind, CheckpointPath
+from tinker_engine.runtime.callers import current_owner, owner_of_new
 from tinker_engine.runtime.records import PrivacyPolicy, RunSpec
 from tinker_engine.storage.database import Database
 from tinker_engine.storage.tables import CheckpointRow, FutureRow, RunRow, SamplerRow, SessionRow
+
+_OWNERS_KEPT = 100_000
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,43 @@ class Page:
 
 
 class Store:
-    """All database state of an engine."""
+    """All database state of an engine.
+
+    Everything belongs to a session and a session to an owner; what is another owner's is not found.
+    """
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._owners: dict[str, str] = {}
+
+    def owner(self, session_id: str) -> str | None:
+        """The owner of a session; None for an unknown one. Known ones are remembered."""
+        known = self._owners.get(session_id)
+        if known is not None:
+            return known
+        with self._db.read() as db:
+            found = db.scalar(select(SessionRow.owner).where(SessionRow.id == session_id))
+        if found is not None:
+            if len(self._owners) >= _OWNERS_KEPT:
+                self._owners.clear()
+            self._owners[session_id] = found
+        return found
+
+    def is_mine(self, session_id: str) -> bool:
+        """Whether the current caller may reach a session and what belongs to it."""
+        owner = current_owner()
+        return owner is None or self.owner(session_id) == owner
+
+    def disk_bytes(self, owner: str) -> int:
+        """Bytes of an owner's checkpoints, as recorded when they were saved."""
+        query = (
+            select(func.sum(CheckpointRow.size_bytes))
+            .join(RunRow, RunRow.id == CheckpointRow.run_id)
+            .join(SessionRow, SessionRow.id == RunRow.session_id)
+            .where(SessionRow.owner == owner)
+        )
+        with self._db.read() as db:
+            return int(db.scalar(query) or 0)
 
     def add_session(
         self,
@@ -99,6 +135,7 @@ class Store:
                     sdk_version=sdk_version[:64],
                     display_name=display_name,
                     user_metadata=dict(user_metadata) if user_metadata else None,
+                    owner=owner_of_new(),
                 )
             )
 
@@ -106,7 +143,7 @@ class Store:
         """A session's row; raises NotFoundError."""
         with self._db.read() as db:
             row = db.get(SessionRow, session_id)
-            if row is None:
+            if row is None or not self.is_mine(session_id):
                 raise NotFoundError(f"session {session_id!r} does not exist on this server")
             db.expunge(row)
             return row
@@ -131,7 +168,8 @@ class Store:
     def list_sessions(self, limit: int, offset: int) -> list[str]:
         """Session ids, newest first."""
         with self._db.read() as db:
-            query = select(SessionRow.id).order_by(SessionRow.created_at.desc(), SessionRow.id)
+            query = _mine(select(SessionRow.id))
+            query = query.order_by(SessionRow.created_at.desc(), SessionRow.id)
             return list(db.scalars(query.limit(limit).offset(offset)))
 
     def session_members(self, session_id: str) -> tuple[list[str], list[str]]:
@@ -162,16 +200,19 @@ class Store:
         """A run; raises NotFoundError."""
         with self._db.read() as db:
             row = db.get(RunRow, run_id)
-            if row is None:
+            if row is None or not self.is_mine(row.session_id):
                 raise NotFoundError(f"run {run_id!r} does not exist on this server")
             return _run_record(row)
 
     def list_runs(self, limit: int, offset: int) -> Page:
         """Runs, newest first."""
         with self._db.read() as db:
-            query = select(RunRow).order_by(RunRow.created_at.desc(), RunRow.id)
+            is_in = RunRow.session_id == SessionRow.id
+            query = _mine(select(RunRow).join(SessionRow, is_in))
+            query = query.order_by(RunRow.created_at.desc(), RunRow.id)
             rows = db.scalars(query.limit(limit).offset(offset))
-            total = db.scalar(select(func.count()).select_from(RunRow)) or 0
+            count = select(func.count()).select_from(RunRow).join(SessionRow, is_in)
+            total = db.scalar(_mine(count)) or 0
             return Page([_run_record(row) for row in rows], total)
 
     def touch_runs(self, seen: Mapping[str, float], unloaded: Iterable[str] = ()) -> None:
@@ -218,7 +259,8 @@ class Store:
     def checkpoint(self, path: CheckpointPath) -> CheckpointRecord:
         """A checkpoint that has not expired; raises NotFoundError."""
         with self._db.read() as db:
-            row = db.scalars(select(CheckpointRow).where(*_is_path(path))).one_or_none()
+            query = _mine(_with_owner(select(CheckpointRow)).where(*_is_path(path)))
+            row = db.scalars(query).one_or_none()
             if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
                 raise NotFoundError(f"{path} does not exist on this server, or has expired")
             return _checkpoint_record(row)
@@ -229,8 +271,8 @@ class Store:
         """Checkpoints that have not expired, newest first, of one run or of all."""
         now = time.time()
         live = (CheckpointRow.expires_at.is_(None)) | (CheckpointRow.expires_at > now)
-        query = select(CheckpointRow).where(live)
-        count = select(func.count()).select_from(CheckpointRow).where(live)
+        query = _mine(_with_owner(select(CheckpointRow)).where(live))
+        count = _mine(_with_owner(select(func.count()).select_from(CheckpointRow)).where(live))
         if run_id is not None:
             query = query.where(CheckpointRow.run_id == run_id)
             count = count.where(CheckpointRow.run_id == run_id)
@@ -291,10 +333,25 @@ class Store:
         """A sampling session's row; raises NotFoundError."""
         with self._db.read() as db:
             row = db.get(SamplerRow, sampler_id)
-            if row is None:
+            if row is None or not self.is_mine(row.session_id):
                 raise NotFoundError(f"sampler {sampler_id!r} does not exist on this server")
             db.expunge(row)
             return row
+
+
+_Query = TypeVar("_Query", bound=Select[Any])
+
+
+def _with_owner(query: _Query) -> _Query:
+    """A query over checkpoints, joined with the sessions that they belong to."""
+    joined = query.join(RunRow, RunRow.id == CheckpointRow.run_id)
+    return joined.join(SessionRow, SessionRow.id == RunRow.session_id)
+
+
+def _mine(query: _Query) -> _Query:
+    """A query that has sessions in it, without those of other owners."""
+    owner = current_owner()
+    return query if owner is None else query.where(SessionRow.owner == owner)
 
 
 def _is_path(path: CheckpointPath) -> tuple[Any, Any, Any]:

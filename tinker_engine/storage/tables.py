@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint, false
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = dict[str, Any]
@@ -28,6 +37,26 @@ class SessionRow(Base):
     sdk_version: Mapped[str] = mapped_column(String(64))
     display_name: Mapped[str | None]
     user_metadata: Mapped[Json | None]
+    owner: Mapped[str] = mapped_column(
+        String(32), default="local", server_default="local", index=True
+    )
+
+
+class ApiKeyRow(Base):
+    """One API key by its SHA-256; its id owns what requests with it make."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+    last_used_at: Mapped[float | None]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+    max_runs: Mapped[int | None]
+    max_tokens_in_flight: Mapped[int | None] = mapped_column(BigInteger)
+    max_disk_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class RunRow(Base):

@@ -12,7 +12,9 @@ from wire_bodies import fetch
 
 from tinker_engine.config import EngineConfig
 from tinker_engine.connect import Connection, open_engine
+from tinker_engine.runtime.callers import Limits
 from tinker_engine.runtime.engine import Engine
+from tinker_engine.server.host import Host
 
 # The SDK announces that its lazy clients will go; the tests resolve them at once.
 warnings.filterwarnings("ignore", category=FutureWarning, module="tinker")
@@ -76,3 +78,45 @@ def new_run(raw: httpx.Client, session_id: str, _numbers: Iterator[int]) -> Call
         return result["model_id"]
 
     return create
+
+
+class KeyedServer:
+    """A server of several keys, and bare clients that hold them."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.engine = Engine.open(config)
+        self.host = Host(self.engine, "127.0.0.1", 0, OWN_KEY, with_stored_keys=True)
+        self.host.start()
+        self._clients: list[httpx.Client] = []
+
+    def client(self, secret: str) -> httpx.Client:
+        made = httpx.Client(
+            base_url=f"{self.host.base_url}/api/v1",
+            headers={"X-API-Key": secret},
+            timeout=60,
+            trust_env=False,
+        )
+        self._clients.append(made)
+        return made
+
+    def new_client(self, name: str, **limits: int) -> httpx.Client:
+        """A client with a key of its own."""
+        limited = Limits(**limits)
+        _, secret = self.engine.api_keys.create(name, expires_at=None, limits=limited)
+        return self.client(secret)
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.host.stop()
+
+
+OWN_KEY = "tml-the-key-of-the-server-itself"
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
+    home = tmp_path_factory.mktemp("keyed")
+    server = KeyedServer(EngineConfig(home=home, base_model="nano", threads=1))
+    yield server
+    server.stop()

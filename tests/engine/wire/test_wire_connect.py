@@ -158,6 +158,12 @@ def test_aliases(tmp_path: Path) -> None:
             read_aliases(file)
 
 
+@pytest.mark.parametrize("name", ["a\0b", "~nobody-of-this-name/x", "x" * 5000, ""])
+def test_names_that_are_no_path_are_not_served(name: str) -> None:
+    with pytest.raises(NotFoundError, match="not served here"):
+        OfferedBase("nano", {}, "nano").check(name)
+
+
 def test_config_refuses_unknown_fields(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="extra"):
         EngineConfig(homes=tmp_path)  # pyright: ignore[reportCallIssue]
@@ -219,10 +225,13 @@ def test_wrong_usage_is_one_line(
     arguments: list[str],
     environment: dict[str, str],
     expected: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("TINKER_ENGINE_API_KEY", raising=False)
+    monkeypatch.delenv("TINKER_BASE_URL", raising=False)
+    monkeypatch.setenv("TINKER_ENGINE_HOME", str(tmp_path))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["tinker-engine", *arguments])
