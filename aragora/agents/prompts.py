@@ -15,6 +15,8 @@ from tinker_engine.recipes.chat_format import ChatMessage
 
 Style = Literal["brief", "full"]
 PERSONA_SEPARATOR = "\n\n"
+MAX_TOTAL_CHARS = 24_000
+_MIN_QUOTE_CHARS = 16
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,23 @@ def _templates() -> dict[str, dict[str, str]]:
 class Prompts:
     """Builds the prompts of one style. `persona` is the agent's own system text.
 
-    `quote_chars` bounds each quotation.
+    `quote_chars` bounds each quotation, `total_chars` all of one prompt together: with many of
+    them each is shorter.
     """
 
-    def __init__(self, style: Style, *, persona: str = "", quote_chars: int = 1200) -> None:
+    def __init__(
+        self,
+        style: Style,
+        *,
+        persona: str = "",
+        quote_chars: int = 1200,
+        total_chars: int = MAX_TOTAL_CHARS,
+    ) -> None:
         self.style: Style = style
         self._templates = _templates()[style]
         self._persona = persona
         self._quote_chars = quote_chars
+        self._total_chars = total_chars
 
     def respond(self, task: str, context: Context) -> Prompt:
         """The task alone, or a revision when there is an answer of one's own or a quotation."""
@@ -70,8 +81,9 @@ class Prompts:
         """Proposals to choose from."""
         parts: list[str] = []
         count = 0
+        limit = self._share(len(candidates))
         for candidate in candidates:
-            shown = quoted(candidate.text, limit=self._quote_chars)
+            shown = quoted(candidate.text, limit=limit)
             count += shown.neutralised
             parts.append(f"{candidate.label}:\n{shown.text}")
         labels = " or ".join(c.label for c in candidates)
@@ -79,11 +91,16 @@ class Prompts:
             "vote", context, count, task=task, candidates="\n\n".join(parts), labels=labels
         )
 
+    def _share(self, count: int) -> int:
+        fair = self._total_chars // max(1, count)
+        return max(_MIN_QUOTE_CHARS, min(self._quote_chars, fair))
+
     def _quotes(self, quotes: Sequence[Quote]) -> tuple[str, int]:
         parts: list[str] = []
         count = 0
+        limit = self._share(len(quotes))
         for quote in quotes:
-            shown = quoted(quote.text, limit=self._quote_chars)
+            shown = quoted(quote.text, limit=limit)
             count += shown.neutralised
             head = "" if self.style == "brief" else f"{quote.label} ({quote.kind}):\n"
             parts.append(head + shown.text)

@@ -73,11 +73,12 @@ class ServedModel:
         with self._lock:
             client = self._samplers.get(path)
             if client is None:
-                client = (
+                future = (
                     self.service_client.create_sampling_client(base_model=self.name)
                     if path is None
                     else self.service_client.create_sampling_client(model_path=path)
                 )
+                client = future.result()
                 self._samplers[path] = client
             return client
 
@@ -126,11 +127,16 @@ class ServedModel:
     async def logprob(
         self, path: str | None, messages: Sequence[ChatMessage], answer: str
     ) -> tuple[float, int]:
-        """Natural-log probability of an answer and its end token, and how many tokens were read."""
+        """Natural-log probability of an answer and its end token, and how many tokens were read.
+
+        An answer that doesn't fit into the model's context has none: minus infinity.
+        """
         import tinker
 
         turn = ChatMessage(role="assistant", content=answer)
         rendered = self.chat.example([self._disarmed(m) for m in (*messages, turn)])
+        if self.max_context is not None and len(rendered.tokens) > self.max_context:
+            return float("-inf"), 0
         start = rendered.weights.index(1.0)
         client = await asyncio.to_thread(self.load, path)
         values: list[Any] = list(

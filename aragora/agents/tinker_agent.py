@@ -27,10 +27,11 @@ from aragora.agents.adapters import (
     Verdict,
 )
 from aragora.agents.chat_agent import ChatAgent, Completion
-from aragora.agents.prompts import Prompts, Style
+from aragora.agents.prompts import MAX_TOTAL_CHARS, Prompts, Style
+from aragora.agents.quoting import MAX_QUOTE_CHARS
 from aragora.agents.reading import MAX_ANSWER_CHARS
 from aragora.agents.records import AgentIdentity, Ballot, Candidate, Context, Reply
-from aragora.errors import AdapterRefusedError, UsageError
+from aragora.errors import AdapterRefusedError, AgentError, UsageError
 from aragora.memory.records import AgentEvent, Role
 from tinker_engine.recipes.chat_format import ChatMessage
 
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 Voting = Literal["written", "likelihood"]
 STREAM_TOKENS = 8
 _BRIEF_QUOTE_CHARS = 240
+_BRIEF_TOTAL_CHARS = 720
 
 
 class TinkerAgent(ChatAgent):
@@ -81,7 +83,8 @@ class TinkerAgent(ChatAgent):
     ) -> None:
         super().__init__(name, role=role, persona=persona, temperature=temperature)
         self._model, self._engine = model, engine
-        self._style, self._voting = style, voting
+        self._style: Style | None = style
+        self._voting: Voting | None = voting
         self._model_id = model_id
         self._find_model = find_model
         self._adapters = adapters or AdapterSet.of(name)
@@ -101,9 +104,13 @@ class TinkerAgent(ChatAgent):
 
             served = served_model(self._model, self._engine)
             fitting: Style = "brief" if served.is_small else "full"
-            style: Style = fitting if self._style is None else self._style
-            chars = _BRIEF_QUOTE_CHARS if style == "brief" else 1200
-            self._prompts = Prompts(style, persona=self.persona, quote_chars=chars)
+            style = fitting if self._style is None else self._style
+            self._prompts = Prompts(
+                style,
+                persona=self.persona,
+                quote_chars=_BRIEF_QUOTE_CHARS if style == "brief" else MAX_QUOTE_CHARS,
+                total_chars=_BRIEF_TOTAL_CHARS if style == "brief" else MAX_TOTAL_CHARS,
+            )
             if self._voting is None:
                 self._voting = "likelihood" if style == "brief" else "written"
             if self._model_id is not None and self._active[1] is None:
@@ -231,6 +238,8 @@ class TinkerAgent(ChatAgent):
         )
         logs = [log for log, _ in scored]
         best = max(range(len(answers)), key=lambda i: logs[i])
+        if math.isinf(logs[best]):
+            raise AgentError(f"no candidate fits into the context of {served.name}")
         total = 1.0 if len(answers) == 1 else sum(math.exp(log - logs[best]) for log in logs)
         confidence = math.exp(logs[0]) if len(answers) == 1 else 1.0 / total
         choice = next(c.label for c in candidates if c.answer[:MAX_ANSWER_CHARS] == answers[best])

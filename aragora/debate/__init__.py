@@ -5,7 +5,7 @@ from aragora.agents.api_agents import TinkerAgent
 from aragora.debate import Arena, Environment, load_protocol
 
 agents = [TinkerAgent(name) for name in ("ann", "bob", "cem")]
-env = Environment("Rule: above 24, answer wait; otherwise go.\\nThe score is 70.")
+env = Environment("$52.74 or $74.29: which is dearer?")
 print(asyncio.run(Arena(env, agents, load_protocol("debate")).run()).answer)
 """
 
@@ -15,6 +15,8 @@ from aragora.debate.arena import Arena, DebateResult
 from aragora.debate.environment import CheckVerifier, Environment, KeyVerifier, Verifier
 from aragora.debate.events import DebateEvent
 from aragora.debate.protocol import DebateProtocol, load_protocol, protocol_names
+from aragora.debate.replay import replay
+from aragora.debate.transcript import to_html, to_markdown
 
 __all__ = [
     "Arena",
@@ -27,4 +29,7 @@ __all__ = [
     "Verifier",
     "load_protocol",
     "protocol_names",
+    "replay",
+    "to_html",
+    "to_markdown",
 ]

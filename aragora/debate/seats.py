@@ -41,7 +41,7 @@ class Seats:
         judges = sum(a.role == "judge" for a in everyone)
         if protocol.consensus == "judge" and judges != 1:
             raise DebateError(f"protocol {protocol.name!r} needs one judge, not {judges}")
-        labels = iter(_labels(len(everyone)))
+        labels = iter(seat_labels(len(everyone)))
         devil = len(proposers) - 1 if protocol.devils_advocate and len(proposers) > 1 else -1
         self.all: list[Seat] = []
         seen = 0
@@ -79,7 +79,8 @@ def _flat(agents: Iterable[Any]) -> list[Agent]:
     return out
 
 
-def _labels(count: int) -> list[str]:
+def seat_labels(count: int) -> list[str]:
+    """Letters of seats in order; P1, P2 and so on beyond the alphabet."""
     if count <= len(ascii_uppercase):
         return list(ascii_uppercase[:count])
     return [f"P{n + 1}" for n in range(count)]

@@ -16,6 +16,7 @@ from aragora.debate.asking import Asker, Turn
 from aragora.debate.deciding import Position
 from aragora.debate.events import EventKind
 from aragora.debate.protocol import DebateProtocol
+from aragora.debate.replay import told
 from aragora.debate.seats import Seat, Seats
 from aragora.memory.debates import DebateStore
 from aragora.memory.identity import answer_key
@@ -174,23 +175,9 @@ class Stages:
         asked = await self.asker.ask(turn, call)
         message = _with_reading(asked.message, asked.ballot)
         message = await asyncio.to_thread(self.store.add_message, message)
-        self.tell(
-            "said" if message.is_usable else "failed",
-            {
-                "seat": turn.seat,
-                "label": seat.label,
-                "agent": seat.agent.name,
-                "round": turn.round,
-                "phase": turn.phase,
-                "target": turn.target,
-                "status": message.status,
-                "error": message.error,
-                "text": message.text,
-                "answer": message.answer,
-                "confidence": message.confidence,
-                "tokens": message.completion_tokens,
-            },
-        )
+        labels = [s.label for s in self.seats.all]
+        kind: EventKind = "said" if message.is_usable else "failed"
+        self.tell(kind, told(message, seat.agent.name, labels))
         return message
 
     def _context(self, seat: Seat, *, quotes: tuple[Quote, ...] = (), own: str = "") -> Context:

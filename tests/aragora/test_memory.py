@@ -29,12 +29,6 @@ from aragora.memory.records import (
 )
 
 
-@pytest.fixture
-def memory(tmp_path: Path):
-    with Memory.open(str(tmp_path / "a.sqlite3")) as opened:
-        yield opened
-
-
 def write_debate(memory: Memory, *, words: str = "the answer is blue", domain: str = "reading"):
     task = make_task("Which colour?", domain=domain)
     identity = new_id()
