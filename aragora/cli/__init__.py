@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("debate", "transcript", "leaderboard")
+COMMANDS = ("debate", "transcript", "leaderboard", "gauntlet")
 
 
 def application() -> typer.Typer:
