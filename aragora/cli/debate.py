@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EPILOG = """
 Examples:
 
-  aragora debate "$52.74 or $74.29: which is dearer?"
+  aragora debate '$52.74 or $74.29: which is dearer?'
 
   aragora debate --task-file task.txt --agents ann,bob,cem=openai:gpt-5 --protocol sparse
 
