@@ -1,6 +1,7 @@
-"""Multi-agent debates whose outcomes become training data (rooms arrive with their own release).
+"""Multi-agent debates whose outcomes become training data.
 
-This package may use `tensafe` and `tinker_engine`; neither of them may import it.
+This package may use `tensafe` and `tinker_engine`; neither of them may import it. Its rooms are
+`agents`, `debate`, `ranking`, `memory` and `gauntlet`; import from those.
 """
 
 from __future__ import annotations

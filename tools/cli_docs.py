@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from aragora.cli import application as aragora_application
+from aragora.config import AragoraConfig
 from tensafe.cli import application as tensafe_application
 from tinker_engine.cli import app as engine_app
 from tinker_engine.config import EngineConfig
@@ -71,7 +73,12 @@ def described(name: str, command: Any) -> str:
 def text() -> str:
     """The whole page."""
     parts = [HEAD]
-    for program, app in (("tensafe", tensafe_application()), ("tinker-engine", engine_app)):
+    programs = (
+        ("tensafe", tensafe_application()),
+        ("aragora", aragora_application()),
+        ("tinker-engine", engine_app),
+    )
+    for program, app in programs:
         parts += [described(n, c) for n, c in leaves(program, typer.main.get_command(app))]
     return "\n".join([*parts, environment()])
 
@@ -83,6 +90,9 @@ def environment() -> str:
         default = field.get_default()
         shown = "" if default is None or field.default_factory else f"`{default}`"
         lines.append(f"| `TINKER_ENGINE_{name.upper()}` | {field.description} | {shown} |")
+    for name, field in AragoraConfig.model_fields.items():
+        shown = "`~/.aragora`" if name == "home" else ""
+        lines.append(f"| `ARAGORA_{name.upper()}` | {field.description} | {shown} |")
     lines += [f"| `{name}` | {meaning} | {default} |" for name, meaning, default in OTHERS]
     lines.append("")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,30 @@ from tinker_engine.errors import ServerUnavailableError
 
 HEAD_REVISION = "0005"
 _BUSY_TIMEOUT_MS = 30_000
-_MIGRATION_LOCK = 7_214_411
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """The numbered revisions of one schema.
+
+    `folder` is Alembic's script location, `head` its last revision, `lock` the PostgreSQL advisory
+    lock that migrating takes. Each schema has a database of its own.
+    """
+
+    folder: Path
+    head: str
+    lock: int
+
+
+ENGINE_MIGRATIONS = Migrations(Path(__file__).parent / "migrations", HEAD_REVISION, 7_214_411)
 
 
 class Database:
     """Short transactions on one database; safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, migrations: Migrations = ENGINE_MIGRATIONS) -> None:
         self._engine = _open(url)
+        self._migrations = migrations
 
     @contextmanager
     def read(self) -> Generator[Session]:
@@ -51,8 +68,8 @@ class Database:
     def migrate(self) -> None:
         """Bring the tables to the current revision; raises ServerUnavailableError if it can't."""
         try:
-            if _revision(self._engine) != HEAD_REVISION:
-                _upgrade(self._engine)
+            if _revision(self._engine) != self._migrations.head:
+                _upgrade(self._engine, self._migrations)
         except SQLAlchemyError as error:
             raise ServerUnavailableError(
                 f"the database {self._engine.url!r} can't be opened: {error}"
@@ -105,15 +122,15 @@ def _revision(engine: Engine) -> str | None:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(engine: Engine, migrations: Migrations) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(migrations.folder))
     # One process migrates; another that starts at the same moment waits and finds it done.
     with engine.connect().execution_options(immediate=True) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": migrations.lock})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,0 +1,168 @@
+"""Storing and reading what debates show about agents: ratings, calibration, patterns, adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from aragora.memory import tables
+from aragora.memory.conversion import from_row, to_row
+from aragora.memory.identity import digest_of
+from aragora.memory.records import (
+    OVERALL,
+    AgentEvent,
+    Calibration,
+    Critique,
+    Pattern,
+    Rating,
+    RatingChange,
+)
+from tinker_engine.storage.database import Database
+
+
+class StandingStore:
+    """Ratings, calibration, patterns and adapter events; safe to use from several threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rating(self, agent: str, domain: str, system: str) -> Rating | None:
+        """A rating as it stands, None for an agent that was never rated there."""
+        with self._database.read() as session:
+            row = session.get(tables.RatingRow, (agent, domain, system))
+            return None if row is None else from_row(row, Rating)
+
+    def ratings(self, *, domain: str = OVERALL, system: str = "elo") -> list[Rating]:
+        """All ratings of a domain, best first."""
+        with self._database.read() as session:
+            query = (
+                select(tables.RatingRow)
+                .where(tables.RatingRow.domain == domain, tables.RatingRow.system == system)
+                .order_by(tables.RatingRow.value.desc(), tables.RatingRow.agent)
+            )
+            return [from_row(row, Rating) for row in session.scalars(query)]
+
+    def domains(self) -> list[str]:
+        """Domains with at least one rating, without the overall one."""
+        with self._database.read() as session:
+            query = select(tables.RatingRow.domain).distinct().order_by(tables.RatingRow.domain)
+            return [name for name in session.scalars(query) if name != OVERALL]
+
+    def apply(self, ratings: Sequence[Rating], changes: Sequence[RatingChange]) -> None:
+        """Set ratings and write the steps that led there, all or nothing.
+
+        A debate that was rated before raises IntegrityError: nothing is counted twice.
+        """
+        with self._database.write() as session:
+            session.add_all(to_row(change, tables.RatingChangeRow) for change in changes)
+            session.flush()
+            for rating in ratings:
+                session.merge(to_row(rating, tables.RatingRow))
+
+    def is_rated(self, debate_id: str) -> bool:
+        """Whether a debate has moved ratings."""
+        with self._database.read() as session:
+            query = select(tables.RatingChangeRow.id).where(
+                tables.RatingChangeRow.debate_id == debate_id
+            )
+            return session.scalar(query.limit(1)) is not None
+
+    def history(
+        self, agent: str, *, domain: str = OVERALL, system: str = "elo"
+    ) -> list[RatingChange]:
+        """Every step of one rating, oldest first."""
+        with self._database.read() as session:
+            row = tables.RatingChangeRow
+            query = (
+                select(row)
+                .where(row.agent == agent, row.domain == domain, row.system == system)
+                .order_by(row.id)
+            )
+            return [from_row(r, RatingChange) for r in session.scalars(query)]
+
+    def add_calibration(self, observations: Sequence[Calibration]) -> None:
+        """Store confidences with what came true; one per message and basis."""
+        row = tables.CalibrationRow
+        with self._database.write() as session:
+            for seen in observations:
+                known = select(row.id).where(
+                    row.message_id == seen.message_id, row.basis == seen.basis
+                )
+                if seen.message_id is None or session.scalar(known) is None:
+                    session.add(to_row(seen, row))
+
+    def calibration(
+        self, *, agent: str | None = None, domain: str | None = None, basis: str | None = None
+    ) -> list[Calibration]:
+        """Observations, oldest first."""
+        row = tables.CalibrationRow
+        query = select(row).order_by(row.id)
+        if agent is not None:
+            query = query.where(row.agent == agent)
+        if domain:
+            query = query.where(row.domain == domain)
+        if basis is not None:
+            query = query.where(row.basis == basis)
+        with self._database.read() as session:
+            return [from_row(r, Calibration) for r in session.scalars(query)]
+
+    def count_pattern(self, critique: Critique, domain: str, at: float) -> None:
+        """Count a judged critique for its pattern, once; without an issue it is left out."""
+        if not critique.issue or critique.improved is None:
+            return
+        pattern_id = digest_of([domain, _folded(critique.issue), _folded(critique.suggestion)])
+        with self._database.write() as session:
+            if session.get(tables.PatternUseRow, critique.message_id) is not None:
+                return
+            row = session.get(tables.PatternRow, pattern_id)
+            if row is None:
+                row = tables.PatternRow(
+                    id=pattern_id,
+                    domain=domain,
+                    issue=critique.issue,
+                    suggestion=critique.suggestion,
+                    uses=0,
+                    successes=0,
+                    first_at=at,
+                    last_at=at,
+                )
+                session.add(row)
+                session.flush()
+            row.uses += 1
+            row.successes += int(critique.improved)
+            row.last_at = at
+            session.add(
+                tables.PatternUseRow(
+                    message_id=critique.message_id,
+                    pattern_id=pattern_id,
+                    debate_id=critique.debate_id,
+                    succeeded=critique.improved,
+                )
+            )
+
+    def patterns(self, *, domain: str | None = None, min_uses: int = 1) -> list[Pattern]:
+        """Patterns, the most often successful first."""
+        row = tables.PatternRow
+        query = select(row).where(row.uses >= min_uses)
+        if domain is not None:
+            query = query.where(row.domain == domain)
+        query = query.order_by(row.successes.desc(), row.uses.desc(), row.id)
+        with self._database.read() as session:
+            return [from_row(r, Pattern) for r in session.scalars(query)]
+
+    def add_event(self, event: AgentEvent) -> None:
+        """Log what happened to an agent's adapters."""
+        with self._database.write() as session:
+            session.add(to_row(event, tables.AgentEventRow))
+
+    def events(self, agent: str) -> list[AgentEvent]:
+        """An agent's adapter events, oldest first."""
+        row = tables.AgentEventRow
+        with self._database.read() as session:
+            query = select(row).where(row.agent == agent).order_by(row.id)
+            return [from_row(r, AgentEvent) for r in session.scalars(query)]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

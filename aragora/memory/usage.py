@@ -1,0 +1,161 @@
+"""Whose data debates hold, which training sets used what, and removing it.
+
+Deleting a debate removes its words, votes, verdicts and calibration, and takes its patterns' counts
+back. Rating steps stay: they hold no words, and later ratings were built on them. Which training
+sets had used the debate is told and kept, because they and what was trained on them still exist.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from aragora.memory import tables
+from aragora.memory.conversion import from_row, to_row
+from aragora.memory.identity import subject_digest
+from aragora.memory.records import Deletion, TrainingSet, TrainingSource
+from tinker_engine.storage.database import Database
+
+_BLOCK = 200
+# Children before parents.
+_OF_A_DEBATE: tuple[Any, ...] = (
+    tables.PatternUseRow,
+    tables.CritiqueRow,
+    tables.VoteRow,
+    tables.StandingRow,
+    tables.VerdictRow,
+    tables.CalibrationRow,
+    tables.OutcomeRow,
+    tables.RoundRow,
+    tables.MessageRow,
+    tables.ParticipantRow,
+    tables.SubjectDebateRow,
+)
+
+
+class UsageStore:
+    """Subjects, deletions and training sets; safe to use from several threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def link(self, subject: str, debate_id: str) -> str:
+        """Note that a debate holds a person's data; gives the id they are kept under."""
+        identity = subject_digest(subject)
+        with self._database.write() as session:
+            if session.get(tables.SubjectRow, identity) is None:
+                session.add(tables.SubjectRow(id=identity, created_at=time.time(), deleted_at=None))
+                session.flush()
+            session.merge(tables.SubjectDebateRow(subject_id=identity, debate_id=debate_id))
+        return identity
+
+    def add_training_set(self, made: TrainingSet, sources: Sequence[TrainingSource]) -> None:
+        """Store an exported file and which records its rows came from."""
+        with self._database.write() as session:
+            session.merge(to_row(made, tables.TrainingSetRow))
+            session.flush()
+            session.add_all(to_row(source, tables.TrainingSourceRow) for source in sources)
+
+    def training_sets_of(self, debate_ids: Sequence[str]) -> list[TrainingSet]:
+        """The training sets that used any of the debates."""
+        with self._database.read() as session:
+            return _training_sets(session, debate_ids)
+
+    def delete_subject(self, subject: str) -> Deletion:
+        """Remove every debate that holds a person's data; lists the training sets that used one."""
+        identity = subject_digest(subject)
+        with self._database.write() as session:
+            ids = list(
+                session.scalars(
+                    select(tables.SubjectDebateRow.debate_id).where(
+                        tables.SubjectDebateRow.subject_id == identity
+                    )
+                )
+            )
+            done = _delete(session, ids, identity, "asked for by subject")
+            session.execute(
+                update(tables.SubjectRow)
+                .where(tables.SubjectRow.id == identity)
+                .values(deleted_at=done.at)
+            )
+            return done
+
+    def delete_debates(self, debate_ids: Sequence[str], reason: str) -> Deletion:
+        """Remove debates by id."""
+        with self._database.write() as session:
+            return _delete(session, list(debate_ids), None, reason)
+
+    def delete_before(self, moment: float) -> Deletion:
+        """Retention: remove debates that began before `moment`."""
+        with self._database.write() as session:
+            ids = list(
+                session.scalars(
+                    select(tables.DebateRow.id).where(tables.DebateRow.started_at < moment)
+                )
+            )
+            return _delete(session, ids, None, "retention")
+
+    def deletions(self) -> list[Deletion]:
+        """All deletions, oldest first."""
+        with self._database.read() as session:
+            rows = session.scalars(select(tables.DeletionRow).order_by(tables.DeletionRow.id))
+            return [from_row(row, Deletion) for row in rows]
+
+
+def _training_sets(session: Session, debate_ids: Sequence[str]) -> list[TrainingSet]:
+    found: dict[str, TrainingSet] = {}
+    for start in range(0, len(debate_ids), _BLOCK):
+        block = debate_ids[start : start + _BLOCK]
+        query = (
+            select(tables.TrainingSetRow)
+            .join(tables.TrainingSourceRow)
+            .where(tables.TrainingSourceRow.debate_id.in_(block))
+            .distinct()
+        )
+        for row in session.scalars(query):
+            found[row.id] = from_row(row, TrainingSet)
+    return sorted(found.values(), key=lambda made: made.id)
+
+
+def _delete(session: Session, ids: list[str], subject: str | None, reason: str) -> Deletion:
+    used = [made.id for made in _training_sets(session, ids)]
+    debates = 0
+    for start in range(0, len(ids), _BLOCK):
+        block = ids[start : start + _BLOCK]
+        _take_back_patterns(session, tables.PatternUseRow.debate_id.in_(block))
+        tasks = set(
+            session.scalars(select(tables.DebateRow.task_id).where(tables.DebateRow.id.in_(block)))
+        )
+        for row_type in _OF_A_DEBATE:
+            session.execute(delete(row_type).where(row_type.debate_id.in_(block)))
+        gone = session.execute(
+            delete(tables.DebateRow)
+            .where(tables.DebateRow.id.in_(block))
+            .returning(tables.DebateRow.id)
+        )
+        debates += len(gone.all())
+        kept = select(tables.DebateRow.task_id).where(tables.DebateRow.task_id.in_(tasks))
+        orphans = tasks - set(session.scalars(kept))
+        session.execute(delete(tables.TaskRow).where(tables.TaskRow.id.in_(orphans)))
+    row = tables.DeletionRow(
+        subject_id=subject, reason=reason, debates=debates, training_sets=used, at=time.time()
+    )
+    session.add(row)
+    session.flush()
+    return from_row(row, Deletion)
+
+
+def _take_back_patterns(session: Session, which: ColumnElement[bool]) -> None:
+    for use in session.scalars(select(tables.PatternUseRow).where(which)).all():
+        pattern = session.get_one(tables.PatternRow, use.pattern_id)
+        pattern.uses -= 1
+        pattern.successes -= int(use.succeeded)
+        session.delete(use)
+        session.flush()
+        if pattern.uses == 0:
+            session.delete(pattern)
+            session.flush()
