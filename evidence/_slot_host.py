@@ -17,7 +17,8 @@ from tinker_engine.config import EngineConfig
 from tinker_engine.runtime.adapter_shelf import identify
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.slots import Admission
-from tinker_engine.server.host import Host, new_api_key
+from tinker_engine.server.host import Host
+from tinker_engine.storage.api_keys import new_secret
 
 REPORT = b"openai-client: pointed for this claim, examined by no gate"
 
@@ -25,7 +26,7 @@ REPORT = b"openai-client: pointed for this claim, examined by no gate"
 def main(home: str, base_model: str) -> None:
     """Serve until stdin ends."""
     engine = Engine.open(EngineConfig(home=Path(home), base_model=base_model, threads=1))
-    host = Host(engine, "127.0.0.1", 0, new_api_key())
+    host = Host(engine, "127.0.0.1", 0, new_secret())
     host.start()
     print(json.dumps({"url": host.base_url, "key": host.api_key}), flush=True)
     try:
