@@ -37,9 +37,10 @@ CHECKS = (
 # Operations that answer the second key with success although the first key's ids were given: they
 # name nothing of anybody, or only what the asker owns, or do nothing for a request that isn't his.
 HARMLESS = (
-    r"get /metrics|\w+ /api/v1/(healthz|get_server_capabilities|client/(dynamic_)?config|telemetry|"
+    r"get /metrics|get /v1/models|"
+    r"\w+ /api/v1/(healthz|get_server_capabilities|client/(dynamic_)?config|telemetry|"
     r"create_session|sessions|training_runs|checkpoints|cancel_future|"
-    r"engine/(capabilities|base(/shape)?|status))"
+    r"engine/(capabilities|base(/shape)?|slots|status))"
 )
 
 

@@ -269,4 +269,8 @@ class EngineStatus(Answer):
     memory_bytes: int | None
     disk_free_bytes: int
     key: KeyUsage
+    sampling_rows: int
+    prefix_bytes: int
+    prefix_tokens_reused: int
+    largest_logprob_gap: float | None
     home: str | None = None

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from tinker_engine.errors import EngineError, RequestError
@@ -20,6 +21,7 @@ from tinker_engine.runtime.futures import SAMPLE, Failure, Future, FutureTable
 from tinker_engine.runtime.queue import ComputeQueue, SampleJob
 from tinker_engine.runtime.records import SampleRequest, SampleResult, TokenEvent
 from tinker_engine.runtime.served_models import ServedModel
+from tinker_engine.runtime.usage import Hold, Usage
 
 _LONG_WAIT_S = 60.0
 
@@ -35,6 +37,7 @@ class Generation:
     """The sampling requests of one API request, one for each prompt; made in the event loop.
 
     With `wants_tokens`, `tokens` gives them as they are chosen; without, only `results` is there.
+    Raises TooManyTokensError or QuotaError, before anything is queued.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Generation:
         queue: ComputeQueue,
         model: ServedModel,
         requests: Sequence[SampleRequest],
+        usage: Usage,
         *,
         wants_tokens: bool,
     ) -> None:
@@ -51,13 +55,23 @@ class Generation:
         self._inbox = _Inbox(asyncio.get_running_loop())
         self._futures: list[Future] = []
         self._is_closed = False
-        for place, request in enumerate(requests):
-            future, _ = futures.register(
-                f"v1:{uuid.uuid4().hex}", kind=SAMPLE, digest="", on_done=self._inbox.wake
-            )
-            self._futures.append(future)
-            on_token = self._teller(place) if wants_tokens else None
-            queue.submit_sample(model.sampler_id, SampleJob(future, request, on_token=on_token))
+        with contextlib.ExitStack() as held:
+            holds = [held.enter_context(usage.hold(SAMPLE, r.most_tokens)) for r in requests]
+            for place, (request, hold) in enumerate(zip(requests, holds, strict=True)):
+                future, _ = futures.register(
+                    f"v1:{uuid.uuid4().hex}",
+                    kind=SAMPLE,
+                    digest="",
+                    on_done=partial(self._settle, hold),
+                )
+                hold.keep()
+                self._futures.append(future)
+                on_token = self._teller(place) if wants_tokens else None
+                queue.submit_sample(model.sampler_id, SampleJob(future, request, on_token=on_token))
+
+    def _settle(self, hold: Hold, future: Future) -> None:
+        hold.settle(future)
+        self._inbox.wake(future)
 
     async def tokens(self, pause_s: float) -> AsyncIterator[list[PromptToken]]:
         """Bunches of tokens until all requests have ended; an empty one after each quiet `pause_s`.

@@ -166,6 +166,11 @@ class SampleRequest:
     prompt_alt_tokens: int = 0
     goes_past_end: bool = False
 
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the prompt and all that may be made."""
+        return len(self.prompt) + self.num_samples * self.max_tokens
+
 
 @dataclass(frozen=True)
 class SampledSequence:

@@ -215,7 +215,7 @@ class Samplers:
         request_id = f"{sampler.id}:{seq if seq is not None else retry_key}"
         log = sampler.log(0 if seq is None else seq // _CLONE_BLOCK)
         is_known = self._futures.get(request_id) is not None
-        tokens = 0 if is_known else len(request.prompt) + request.num_samples * request.max_tokens
+        tokens = 0 if is_known else request.most_tokens
         with self._usage.hold(SAMPLE, tokens) as hold:
 
             def on_done(future: Future) -> None:

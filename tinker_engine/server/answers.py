@@ -91,18 +91,19 @@ class FailureGuard:
             if scope["type"] != "http" or has_begun:
                 raise
             number = uuid.uuid4().hex[:8]
-            logger.exception("%s failed (%s)", scope["path"], number)
+            # Not the path, which may hold names that users chose; the request's line has the route.
+            logger.exception("a request failed (%s)", number)
             failure = EngineError(f"internal error {number}; the server's log has the traceback")
             await error_response(failure, scope["path"])(scope, receive, send)
 
 
 def error_response(error: EngineError, path: str = "") -> Response:
     """The answer for an engine error, in the layout that clients of the path expect."""
-    if is_openai_path(path):
-        return JsonResponse(openai_error(error), status_code=error.status)
-    body = {"error": str(error), "detail": str(error), "category": error.category}
     wait_s = error.retry_after_s
     headers = None if wait_s is None else {"Retry-After": str(wait_s)}
+    if is_openai_path(path):
+        return JsonResponse(openai_error(error), status_code=error.status, headers=headers)
+    body = {"error": str(error), "detail": str(error), "category": error.category}
     return JsonResponse(body, status_code=error.status, headers=headers)
 
 

@@ -91,7 +91,12 @@ def _begin(
 ) -> Generation:
     try:
         return Generation(
-            engine.futures, engine.queue, model, question.requests, wants_tokens=is_stream
+            engine.futures,
+            engine.queue,
+            model,
+            question.requests,
+            engine.usage,
+            wants_tokens=is_stream,
         )
     except BaseException:
         model.release()

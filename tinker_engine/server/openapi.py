@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from tinker_engine.protocol import answers as wire
+from tinker_engine.protocol.openai_requests import ChatBody, CompletionBody
 from tinker_engine.protocol.requests import RetrieveFutureBody, RetrieveFuturesBody, SampleBody
 from tinker_engine.protocol.results import PROTOBUF
 from tinker_engine.protocol.training import ForwardBackwardBody, ForwardBody
@@ -28,6 +29,9 @@ JSON, BYTES, TEXT, TAR = (
 )
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+EVENTS = "text/event-stream"
+# What a route may answer beside JSON, when the request asks for it.
+_BESIDE_JSON: dict[str, dict[str, Any]] = {PROTOBUF: _BINARY, EVENTS: {"type": "string"}}
 _REF = "#/components/schemas/{model}"
 # What a refusal may be: of the request as it is, of what it names, of its size, of a place or key
 # that was used otherwise, of a quota; and the engine may be shutting down.
@@ -62,6 +66,10 @@ _CHECKPOINT = "/api/v1/training_runs/{run_id}/checkpoints/{kind}/{name}"
 _FILES = "/api/v1/engine/runs/{run_id}/checkpoints/{kind}/{name}/files"
 _LINKS = "/api/v1/links"
 ROUTES: dict[tuple[str, str], Facts] = {
+    ("get", "/v1/models"): Facts(_ANY_OBJECT),
+    ("get", "/v1/models/{name}"): Facts(_ANY_OBJECT),
+    ("post", "/v1/completions"): Facts(_ANY_OBJECT, CompletionBody, media=EVENTS),
+    ("post", "/v1/chat/completions"): Facts(_ANY_OBJECT, ChatBody, media=EVENTS),
     ("get", "/metrics"): Facts({"type": "string"}, media=TEXT),
     **{
         (method, path if path.startswith("/api/") else f"/api/v1{path}"): facts
@@ -109,6 +117,9 @@ ROUTES: dict[tuple[str, str], Facts] = {
             ("get", "/engine/capabilities"): Facts(_ANY_OBJECT),
             ("get", "/engine/base"): Facts(BaseInfo),
             ("get", "/engine/base/shape"): Facts(BaseShape),
+            ("get", "/engine/slots"): Facts(_ANY_OBJECT),
+            ("get", "/engine/slots/{name}"): Facts(_ANY_OBJECT),
+            ("get", "/engine/slots/{name}/history"): Facts(_ANY_OBJECT),
             ("get", "/engine/status"): Facts(wire.EngineStatus),
             ("get", "/engine/runs/{run_id}/privacy"): Facts(PrivacyRecord),
             ("post", "/engine/adapters"): Facts(wire.UploadedAdapter, takes=(BYTES,)),
@@ -170,9 +181,10 @@ def _complete(operation: dict[str, Any], path: str, facts: Facts) -> None:
     }
     if content:
         operation["requestBody"] = {"required": facts.body is not None, "content": content}
-    answers = {JSON if facts.media == PROTOBUF else facts.media: {"schema": _schema(facts.answer)}}
-    if facts.media == PROTOBUF:
-        answers[PROTOBUF] = {"schema": _BINARY}
+    beside = _BESIDE_JSON.get(facts.media)
+    answers = {facts.media if beside is None else JSON: {"schema": _schema(facts.answer)}}
+    if beside is not None:
+        answers[facts.media] = {"schema": beside}
     refusals = dict(_REFUSALS)
     if "requestBody" not in operation:
         for status in (413, 422, 429):
@@ -180,7 +192,9 @@ def _complete(operation: dict[str, Any], path: str, facts: Facts) -> None:
     if path == "/api/v1/healthz":
         operation["security"] = []
         refusals = {}
-    error = {JSON: {"schema": _schema(wire.ErrorAnswer)}}
+    # OpenAI's clients expect their own layout.
+    is_ours = path.startswith("/api/") or path == "/metrics"
+    error = {JSON: {"schema": _schema(wire.ErrorAnswer if is_ours else _ANY_OBJECT)}}
     operation["responses"] = {
         str(facts.status): {"description": "Done.", "content": answers},
         **{str(s): {"description": told, "content": error} for s, told in refusals.items()},
