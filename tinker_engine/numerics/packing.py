@@ -31,6 +31,11 @@ class Group:
     def stop(self) -> int:
         return self.start + self.count * self.length
 
+    @property
+    def last(self) -> int:
+        """The example after this group's."""
+        return self.first + self.count
+
 
 @dataclass(frozen=True)
 class Microbatch:
