@@ -29,7 +29,8 @@ NORM_SURPLUS = 1e-6
 class Flow:
     """What passed through one adapted module: x (rows, in), u = x A^T (rows, r), g (rows, out).
 
-    `groups` says how the rows belong to examples; None: as in the whole current microbatch.
+    `v` is g B^T (rows, r) where it was needed anyway. `groups` says how the rows belong to
+    examples; None: as in the whole current microbatch.
     """
 
     module: str
@@ -38,6 +39,11 @@ class Flow:
     u: Tensor
     grad: Tensor
     groups: Sequence[Group] | None = None
+    v: Tensor | None = None
+
+    def inner_gradient(self) -> Tensor:
+        """The gradient at u over the scale: g B^T (rows, r)."""
+        return torch.mm(self.grad, self.factors.bt.t()) if self.v is None else self.v
 
 
 class GradientSink(Protocol):
@@ -60,9 +66,8 @@ class SummedGradients:
         into = segments[flow.module, "B"].view(self._accumulator)
         into.add_(torch.mm(flow.u.t(), flow.grad), alpha=scale)
         if self._layout.trains_a:
-            v = torch.mm(flow.grad, flow.factors.bt.t())  # (rows, r)
             into = segments[flow.module, "A"].view(self._accumulator)
-            into.add_(torch.mm(v.t(), flow.x), alpha=scale)
+            into.add_(torch.mm(flow.inner_gradient().t(), flow.x), alpha=scale)
 
 
 class ClippedGradients:
@@ -99,7 +104,7 @@ class ClippedGradients:
     def add(self, flow: Flow) -> None:
         self._keep((flow.module, "B"), flow.u * flow.factors.scale, flow.grad, flow.groups)
         if self._layout.trains_a:
-            v = torch.mm(flow.grad, flow.factors.bt.t()).mul_(flow.factors.scale)
+            v = flow.inner_gradient() * flow.factors.scale
             self._keep((flow.module, "A"), v, flow.x, flow.groups)
 
     def _keep(
