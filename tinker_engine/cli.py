@@ -85,6 +85,13 @@ def serve(
         Path | None,
         typer.Option("--config", help="TOML file of settings; options and environment win."),
     ] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option(
+            "--deterministic",
+            help="Compute every training request alone: equal ones give equal bits.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print address and key as one line of JSON.")
     ] = False,
@@ -111,6 +118,7 @@ def serve(
         metrics_open=metrics_open,
         log_format=log_format,
         log_level=log_level,
+        deterministic=deterministic,
     )
     if config.metrics_open and not _is_loopback(config.host):
         raise RequestError(

@@ -104,6 +104,11 @@ class EngineConfig(BaseSettings):
         description="Results already fetched once that are kept in memory for a repeated fetch.",
     )
 
+    deterministic: bool = Field(
+        default=False,
+        description="Every training request is computed alone: equal ones give equal bits.",
+    )
+
     @property
     def limits(self) -> Limits:
         """What each key may use, unless the key has limits of its own."""

@@ -21,15 +21,19 @@ from tinker_engine.models.generic_decoder import GenericDecoder
 from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
     FrozenLinear,
+    RowAdapter,
+    SharedLinear,
     adapt,
     apply_linear,
+    share,
 )
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
+from tinker_engine.numerics.network import Share
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_padded
 from tinker_engine.numerics.recomputation import recomputed
 
-Adapters = Mapping[str, AdaptedLinear]
+Adapters = Mapping[str, AdaptedLinear | SharedLinear]
 
 
 def frozen_linear(name: str, module: nn.Module) -> FrozenLinear:
@@ -49,7 +53,7 @@ class GenericNetwork:
         self._backbone = cast(Any, base.backbone)
         self._modules = dict(base.model.named_modules())
         self._head_name = base.head_name
-        self._installed: set[str] = set()
+        self._linears: dict[str, FrozenLinear] = {}
         self._adapters: Adapters = {}
         self._sink: GradientSink | None = None
         self._anchor = torch.zeros((), requires_grad=True)
@@ -70,13 +74,21 @@ class GenericNetwork:
         adapted: dict[str, AdaptedLinear] = {}
         for name in factors:
             if name != self._head_name:
-                self._install(name)
-                linear = frozen_linear(name, self._modules[name])
+                linear = self._install(name)
                 adapted[name] = adapt(linear, factors, dtype=dtype, merge=merge)
         return adapted
 
-    def plan(self, lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
-        return plan_padded(lengths, limits)
+    def join(self, shares: Sequence[Share]) -> Adapters:
+        adapters: dict[str, list[RowAdapter]] = {}
+        for one in shares:
+            for name, linear in cast("Mapping[str, AdaptedLinear]", one.adapted).items():
+                adapters.setdefault(name, []).append(RowAdapter(one.rows, linear, one.sink))
+        return {name: share(found) for name, found in adapters.items()}
+
+    def plan(
+        self, lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+    ) -> list[Microbatch]:
+        return plan_padded(lengths, limits, owners)
 
     def hidden(
         self, adapted: Adapters, tokens: Tensor, batch: Microbatch, sink: GradientSink | None
@@ -129,11 +141,11 @@ class GenericNetwork:
 
         module.forward = forward
 
-    def _install(self, name: str) -> None:
-        if name in self._installed:
-            return
-        self._installed.add(name)
+    def _install(self, name: str) -> FrozenLinear:
+        if name in self._linears:
+            return self._linears[name]
         module = self._modules[name]
+        self._linears[name] = frozen_linear(name, module)
         plain = cast(Any, module.forward)
 
         def forward(x: Tensor) -> Tensor:
@@ -145,6 +157,7 @@ class GenericNetwork:
             return y.to(x.dtype).view(*x.shape[:-1], y.shape[-1])
 
         module.forward = forward
+        return self._linears[name]
 
 
 def _decoder_layers(base: LoadedBase) -> list[nn.Module]:

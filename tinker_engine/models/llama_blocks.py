@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from tinker_engine.models.memory_pages import release_file_pages
-from tinker_engine.numerics.adapted_linear import AdaptedLinear, FrozenLinear, MixedLinear
+from tinker_engine.numerics.adapted_linear import (
+    AdaptedLinear,
+    FrozenLinear,
+    MixedLinear,
+    SharedLinear,
+)
 from tinker_engine.numerics.attention import ScoreRule
 from tinker_engine.numerics.decoder_parts import geglu, swiglu
 
@@ -47,10 +52,10 @@ class BaseBlock:
 class AdaptedBlock:
     """The four matrix products of a block with the adapter on them."""
 
-    qkv: AdaptedLinear | MixedLinear
-    output: AdaptedLinear | MixedLinear
-    gate_up: AdaptedLinear | MixedLinear
-    down: AdaptedLinear | MixedLinear
+    qkv: AdaptedLinear | MixedLinear | SharedLinear
+    output: AdaptedLinear | MixedLinear | SharedLinear
+    gate_up: AdaptedLinear | MixedLinear | SharedLinear
+    down: AdaptedLinear | MixedLinear | SharedLinear
 
 
 def is_known(config: Any) -> bool:

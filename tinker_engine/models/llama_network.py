@@ -35,15 +35,18 @@ from tinker_engine.numerics.adapted_linear import (
     AdaptedLinear,
     FrozenLinear,
     MixedLinear,
+    RowAdapter,
+    SharedLinear,
     adapt,
     apply_linear,
+    share,
     take_apart,
 )
 from tinker_engine.numerics.attention import HeadShape, Rotation, ScoreRule, self_attention
 from tinker_engine.numerics.decoder_parts import rms_norm
 from tinker_engine.numerics.gradients import GradientSink
 from tinker_engine.numerics.lora import LoraFactors
-from tinker_engine.numerics.network import Decoder
+from tinker_engine.numerics.network import Decoder, Share
 from tinker_engine.numerics.packing import Limits, Microbatch, plan_exact
 from tinker_engine.numerics.recomputation import recomputed
 
@@ -144,8 +147,18 @@ class LlamaNetwork:
         )
         return AdaptedLlama(blocks, runs[0][0].dtype)
 
-    def plan(self, lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
-        return plan_exact(lengths, limits)
+    def join(self, shares: Sequence[Share]) -> AdaptedLlama:
+        adapted = [cast(AdaptedLlama, share.adapted) for share in shares]
+        blocks = tuple(
+            AdaptedBlock(*(_shared(shares, name, of) for name in PARTS))
+            for of in zip(*(one.blocks for one in adapted), strict=True)
+        )
+        return AdaptedLlama(blocks, adapted[0].dtype)
+
+    def plan(
+        self, lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+    ) -> list[Microbatch]:
+        return plan_exact(lengths, limits, owners)
 
     def hidden(
         self, adapted: AdaptedLlama, tokens: Tensor, batch: Microbatch, sink: GradientSink | None
@@ -237,3 +250,13 @@ class LlamaNetwork:
         if base.post_norms is not None:
             y = rms_norm(y, base.post_norms[1], self.eps, torch.float32)
         return x + y
+
+
+def _shared(shares: Sequence[Share], name: str, blocks: Sequence[AdaptedBlock]) -> SharedLinear:
+    """One product of a block, `blocks` being that block of each share."""
+    return share(
+        [
+            RowAdapter(one.rows, getattr(block, name), one.sink)
+            for one, block in zip(shares, blocks, strict=True)
+        ]
+    )

@@ -7,8 +7,9 @@ gradient at the input and hands what LoRA needs to a sink.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -28,6 +29,20 @@ class FrozenLinear:
     outputs: tuple[slice, ...]
     weight: Tensor
     bias: Tensor | None
+    _casts: dict[torch.dtype, weakref.ref[Tensor]] = field(
+        default_factory=dict[torch.dtype, "weakref.ref[Tensor]"], repr=False, compare=False
+    )
+
+    def weight_in(self, dtype: torch.dtype) -> Tensor:
+        """The weight in a dtype: one copy for all who use it at the same time."""
+        if self.weight.dtype == dtype:
+            return self.weight
+        known = self._casts.get(dtype)
+        weight = known() if known is not None else None
+        if weight is None:
+            weight = self.weight.to(dtype)
+            self._casts[dtype] = weakref.ref(weight)
+        return weight
 
     @staticmethod
     def single(name: str, weight: Tensor, bias: Tensor | None) -> FrozenLinear:
@@ -110,10 +125,13 @@ def adapt(
     parts: list[AdaptedPart] = []
     column = 0
     present = [n for n in linear.names if n in factors]
-    weight = linear.weight
+    is_merged = merge and bool(present)
     with torch.no_grad():
-        if merge and present:
-            weight = weight.float().clone(memory_format=torch.contiguous_format)
+        weight = (
+            linear.weight.float().clone(memory_format=torch.contiguous_format)
+            if is_merged
+            else linear.weight_in(dtype)
+        )
         for name, outputs in zip(linear.names, linear.outputs, strict=True):
             if name not in factors:
                 continue
@@ -125,7 +143,6 @@ def adapt(
             column += rank
         a = torch.cat([part.factors.a for part in parts]) if parts else None
     bias = linear.bias.to(dtype) if linear.bias is not None else None
-    is_merged = merge and bool(present)
     if shared is not None and not is_merged:
         return AdaptedLinear(shared.weight, shared.bias, tuple(parts), a, is_merged=False)
     return AdaptedLinear(weight.to(dtype), bias, tuple(parts), a, is_merged)
@@ -153,14 +170,46 @@ def _width(outputs: slice) -> int:
     return int(outputs.stop - outputs.start)
 
 
+@dataclass(frozen=True)
+class RowAdapter:
+    """One run's adapter on a linear map, not merged, for its own rows of a microbatch."""
+
+    rows: slice
+    adapted: AdaptedLinear
+    sink: GradientSink
+
+
+@dataclass(frozen=True)
+class SharedLinear:
+    """One frozen map for the rows of several runs, with each run's adapter on its rows."""
+
+    weight: Tensor
+    bias: Tensor | None
+    adapters: tuple[RowAdapter, ...]
+
+
+def share(adapters: Sequence[RowAdapter]) -> SharedLinear:
+    """Put the adapters of several runs on the map that is under all of them."""
+    first = adapters[0].adapted
+    used = tuple(adapter for adapter in adapters if adapter.adapted.parts)
+    return SharedLinear(first.weight, first.bias, used)
+
+
 def apply_linear(
-    x: Tensor, linear: AdaptedLinear | MixedLinear, sink: GradientSink | None, anchor: Tensor
+    x: Tensor,
+    linear: AdaptedLinear | MixedLinear | SharedLinear,
+    sink: GradientSink | None,
+    anchor: Tensor,
 ) -> Tensor:
     """(rows, in) -> (rows, out), in the weight's dtype.
 
-    With a sink, the backward pass feeds it. `anchor` is any tensor that wants a gradient: it makes
-    autograd visit adapted modules whose input wants none.
+    With a sink, the backward pass feeds it; a shared map has its sinks with it. `anchor` is any
+    tensor that wants a gradient: it makes autograd visit adapted modules whose input wants none.
     """
+    if isinstance(linear, SharedLinear):
+        if linear.adapters:
+            return cast(Tensor, _Shared.apply(x, anchor, linear))
+        linear = AdaptedLinear(linear.weight, linear.bias, (), None, is_merged=False)
     if isinstance(linear, MixedLinear) or not torch.is_grad_enabled():
         return forward_rows(x, linear)
     if sink is None or not linear.parts:
@@ -253,3 +302,40 @@ class _Frozen(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         return input_gradient(cast(Tensor, grads[0]), ctx.linear), None
+
+
+class _Shared(torch.autograd.Function):
+    """Only for training; the products of low rank run over each run's rows alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, linear: SharedLinear) -> Tensor:
+        del anchor
+        y = F.linear(x, linear.weight, linear.bias)
+        inner: list[Tensor] = []
+        for adapter in linear.adapters:
+            a = cast(Tensor, adapter.adapted.a)
+            u = torch.mm(x[adapter.rows], a.t())  # (its rows, sum of ranks)
+            for part in adapter.adapted.parts:
+                target = y[adapter.rows, part.outputs]
+                target.addmm_(u[:, part.columns], part.factors.bt, alpha=part.factors.scale)
+            inner.append(u)
+        ctx.save_for_backward(x, *inner)
+        ctx.linear = linear
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, *inner = ctx.saved_tensors
+        linear = cast(SharedLinear, ctx.linear)
+        grad = cast(Tensor, grads[0]).contiguous()
+        dx = torch.mm(grad, linear.weight) if ctx.needs_input_grad[0] else None
+        for adapter, u in zip(linear.adapters, inner, strict=True):
+            rows = adapter.rows
+            for part in adapter.adapted.parts:
+                upstream = grad[rows, part.outputs]
+                v = torch.mm(upstream, part.factors.bt.t())  # (its rows, r)
+                if dx is not None:
+                    dx[rows].addmm_(v, part.factors.a, alpha=part.factors.scale)
+                columns = u[:, part.columns]
+                adapter.sink.add(Flow(part.name, part.factors, x[rows], columns, upstream, v=v))
+        return dx, None, None

@@ -29,7 +29,8 @@ NORM_SURPLUS = 1e-6
 class Flow:
     """What passed through one adapted module: x (rows, in), u = x A^T (rows, r), g (rows, out).
 
-    `groups` says how the rows belong to examples; None: as in the whole current microbatch.
+    `v` is g B^T (rows, r) where it was needed anyway. `groups` says how the rows belong to
+    examples; None: as in the whole current microbatch.
     """
 
     module: str
@@ -38,6 +39,11 @@ class Flow:
     u: Tensor
     grad: Tensor
     groups: Sequence[Group] | None = None
+    v: Tensor | None = None
+
+    def inner_gradient(self) -> Tensor:
+        """The gradient at u over the scale: g B^T (rows, r)."""
+        return torch.mm(self.grad, self.factors.bt.t()) if self.v is None else self.v
 
 
 class GradientSink(Protocol):
@@ -60,9 +66,8 @@ class SummedGradients:
         into = segments[flow.module, "B"].view(self._accumulator)
         into.add_(torch.mm(flow.u.t(), flow.grad), alpha=scale)
         if self._layout.trains_a:
-            v = torch.mm(flow.grad, flow.factors.bt.t())  # (rows, r)
             into = segments[flow.module, "A"].view(self._accumulator)
-            into.add_(torch.mm(v.t(), flow.x), alpha=scale)
+            into.add_(torch.mm(flow.inner_gradient().t(), flow.x), alpha=scale)
 
 
 class ClippedGradients:
@@ -79,7 +84,12 @@ class ClippedGradients:
         self._buffers: dict[tuple[str, Factor], Tensor] = {}
         self._groups: tuple[Group, ...] = ()
         self._count = 0
-        self._squares = torch.zeros(0, dtype=torch.float64)
+        # Each segment's row norms stand in `rank` columns of their own.
+        self._columns = {
+            key: slice(place * layout.rank, (place + 1) * layout.rank)
+            for place, key in enumerate(layout.segments)
+        }
+        self._row_norms = torch.zeros(0)
         self._pieced: set[tuple[str, Factor]] = set()
         self._written: set[tuple[str, Factor]] = set()
 
@@ -87,14 +97,14 @@ class ClippedGradients:
         """Start a microbatch whose examples are laid out as `groups`."""
         self._groups = groups
         self._count = sum(group.count for group in groups)
-        self._squares = torch.zeros(self._count, dtype=torch.float64)
+        self._row_norms = torch.zeros(self._count, len(self._columns) * self._layout.rank)
         self._pieced.clear()
         self._written.clear()
 
     def add(self, flow: Flow) -> None:
         self._keep((flow.module, "B"), flow.u * flow.factors.scale, flow.grad, flow.groups)
         if self._layout.trains_a:
-            v = torch.mm(flow.grad, flow.factors.bt.t()).mul_(flow.factors.scale)
+            v = flow.inner_gradient() * flow.factors.scale
             self._keep((flow.module, "A"), v, flow.x, flow.groups)
 
     def _keep(
@@ -107,17 +117,24 @@ class ClippedGradients:
         """Per-example left^T right: left (rows, r), right (rows, width)."""
         rank, width = left.shape[1], right.shape[1]
         buffer = self._buffer(key, (rank, width), right.dtype, is_pieced=pieces is not None)
+        row_norms = self._row_norms[:, self._columns[key]]
         for group in self._groups if pieces is None else pieces:
-            rows = slice(group.start, group.stop)
-            lefts = left[rows].view(group.count, group.length, rank).transpose(1, 2)
-            rights = right[rows].view(group.count, group.length, width)
-            target = buffer[group.first : group.first + group.count]
+            rows, examples = slice(group.start, group.stop), slice(group.first, group.last)
+            target = buffer[examples]
             if pieces is not None:
-                target.baddbmm_(lefts, rights)
+                lefts, rights = left[rows], right[rows]
+                shape = group.count, group.length, -1
+                target.baddbmm_(lefts.view(shape).transpose(1, 2), rights.view(shape))
                 continue
-            torch.bmm(lefts, rights, out=target)
+            if group.count == 1:
+                # A bmm of one costs a fifth more than this.
+                torch.mm(left[rows].t(), right[rows], out=target[0])
+            else:
+                lefts = left[rows].view(group.count, group.length, rank).transpose(1, 2)
+                rights = right[rows].view(group.count, group.length, width)
+                torch.bmm(lefts, rights, out=target)
             # While the product is still in the cache.
-            self._squares[group.first : group.first + group.count] += squared_norms(target)
+            norm_rows(target, row_norms[examples])
 
     def _buffer(
         self,
@@ -157,8 +174,9 @@ class ClippedGradients:
         An example whose norm isn't finite makes the accumulator so, and the caller must refuse it.
         """
         for key in self._pieced:
-            self._squares += squared_norms(self._buffers[key][: self._count])
-        norms = self._squares.sqrt()
+            kept = self._buffers[key][: self._count]
+            norm_rows(kept, self._row_norms[:, self._columns[key]])
+        norms = self._row_norms.double().square_().sum(dim=-1).sqrt_()
         factors = clip_factors(norms, self._clip_norm).float()
         for key in sorted(self._written):
             segment = self._layout.segments[key]
@@ -168,14 +186,13 @@ class ClippedGradients:
         return norms
 
 
-def squared_norms(gradients: Tensor) -> Tensor:
-    """Squared norm of each (rank, width) matrix in (n, rank, width), as fp64 (n,).
+def norm_rows(gradients: Tensor, out: Tensor) -> None:
+    """Norm of each row of (n, rank, width) into fp32 `out` (n, rank).
 
-    One row is summed in fp32 (blocked by torch), rows in fp64: a plain fp32 sum over millions of
-    values is off by up to 3e-4.
+    One row is summed in fp32 (blocked by torch); what adds rows up must do so in fp64: a plain fp32
+    sum over millions of values is off by up to 3e-4.
     """
-    rows = torch.linalg.vector_norm(gradients, dim=-1, dtype=torch.float32)
-    return rows.double().square_().sum(dim=-1)
+    torch.linalg.vector_norm(gradients, dim=-1, dtype=torch.float32, out=out)
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:

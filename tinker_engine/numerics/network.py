@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -94,6 +94,14 @@ class Decoder(Protocol):
         ...
 
 
+class Share(NamedTuple):
+    """One run's part of a microbatch: its adapter (not merged), its rows and its sink."""
+
+    adapted: Any
+    rows: slice
+    sink: GradientSink
+
+
 class Network(Protocol):
     """A frozen decoder that runs with any adapter put on it.
 
@@ -122,8 +130,20 @@ class Network(Protocol):
         """
         ...
 
-    def plan(self, lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
-        """Microbatches in the layout that `hidden` takes."""
+    def join(self, shares: Sequence[Share]) -> Any:
+        """One adapted decoder for a microbatch of several runs; `hidden` takes it without a sink.
+
+        All were adapted in the same dtype with `merge` off.
+        """
+        ...
+
+    def plan(
+        self, lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+    ) -> list[Microbatch]:
+        """Microbatches in the layout that `hidden` takes.
+
+        With `owners` (one number per example), the examples of one owner follow each other.
+        """
         ...
 
     def hidden(

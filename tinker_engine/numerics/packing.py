@@ -31,6 +31,11 @@ class Group:
     def stop(self) -> int:
         return self.start + self.count * self.length
 
+    @property
+    def last(self) -> int:
+        """The example after this group's."""
+        return self.first + self.count
+
 
 @dataclass(frozen=True)
 class Microbatch:
@@ -57,16 +62,23 @@ class Limits:
     examples: int = 64
 
 
-def plan_exact(lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
-    """Microbatches without padding; examples sorted by length, groups of equal length."""
+def plan_exact(
+    lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+) -> list[Microbatch]:
+    """Microbatches without padding; examples sorted by length, groups of equal length.
+
+    With `owners` (one number per example), an owner's examples follow each other in a microbatch
+    and share their groups with nobody.
+    """
     plans: list[Microbatch] = []
-    for chunk in _chunks(lengths, limits, ratio=None):
+    for chunk in _chunks(lengths, limits, ratio=None, owners=owners):
         groups: list[Group] = []
         offsets: list[int] = []
         row = 0
         for k, index in enumerate(chunk):
             length = lengths[index]
-            if groups and groups[-1].length == length:
+            is_new = k > 0 and owners is not None and owners[index] != owners[chunk[k - 1]]
+            if groups and groups[-1].length == length and not is_new:
                 last = groups[-1]
                 groups[-1] = Group(last.start, last.count + 1, length, last.first)
             else:
@@ -77,10 +89,15 @@ def plan_exact(lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
     return plans
 
 
-def plan_padded(lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
-    """Microbatches of near-equal lengths, padded on the right to the longest."""
+def plan_padded(
+    lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+) -> list[Microbatch]:
+    """Microbatches of near-equal lengths, padded on the right to the longest.
+
+    With `owners`, an owner's examples follow each other in a microbatch.
+    """
     plans: list[Microbatch] = []
-    for chunk in _chunks(lengths, limits, ratio=PAD_RATIO):
+    for chunk in _chunks(lengths, limits, ratio=PAD_RATIO, owners=owners):
         length = max(lengths[i] for i in chunk)
         offsets = tuple(k * length for k in range(len(chunk)))
         group = Group(0, len(chunk), length, 0)
@@ -88,8 +105,17 @@ def plan_padded(lengths: Sequence[int], limits: Limits) -> list[Microbatch]:
     return plans
 
 
-def _chunks(lengths: Sequence[int], limits: Limits, ratio: float | None) -> list[list[int]]:
-    """Indices sorted by length (ties in request order), cut where a limit would be passed."""
+def _chunks(
+    lengths: Sequence[int],
+    limits: Limits,
+    *,
+    ratio: float | None,
+    owners: Sequence[int] | None,
+) -> list[list[int]]:
+    """Indices sorted by length (ties in request order), cut where a limit would be passed.
+
+    Then each chunk is sorted by owner.
+    """
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
     chunks: list[list[int]] = []
     rows = 0
@@ -108,7 +134,23 @@ def _chunks(lengths: Sequence[int], limits: Limits, ratio: float | None) -> list
         else:
             current.append(index)
             rows += length
+    if owners is not None:
+        for chunk in chunks:
+            chunk.sort(key=lambda index: owners[index])
     return chunks
+
+
+def part_of(batch: Microbatch, first: int, last: int) -> Microbatch:
+    """Examples `first .. last` of a microbatch as one of their own, its rows counted from 0."""
+    start = batch.offsets[first]
+    groups: list[Group] = []
+    for group in batch.groups:
+        low, high = max(group.first, first), min(group.last, last)
+        if low < high:
+            row = group.start + (low - group.first) * group.length - start
+            groups.append(Group(row, high - low, group.length, low - first))
+    offsets = tuple(offset - start for offset in batch.offsets[first:last])
+    return Microbatch(batch.indices[first:last], offsets, tuple(groups), groups[-1].stop)
 
 
 def split_rows(groups: Sequence[Group], start: int, stop: int) -> list[Group]:

@@ -66,8 +66,12 @@ class PrivateMechanism:
         if not np.isfinite(clipped_sum).all():
             raise NonFiniteError("the clipped gradient sum is not finite; nothing was released")
         policy = self.policy
-        noise = self._noise.normal(clipped_sum.size) * (policy.noise_multiplier * policy.clip_norm)
-        update = ((clipped_sum + noise) / policy.expected_batch_size).astype(np.float32)
+        # In place: fresh pages for each intermediate result would cost as much as the arithmetic.
+        noised = self._noise.normal(clipped_sum.size)
+        noised *= policy.noise_multiplier * policy.clip_norm
+        noised += clipped_sum
+        noised /= policy.expected_batch_size
+        update = noised.astype(np.float32)
         event = LedgerEvent(
             event_id=new_event_id(),
             state_digest=state_digest,

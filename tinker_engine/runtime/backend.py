@@ -6,10 +6,11 @@ it is told to write; it knows nothing of HTTP, keys or sessions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tinker_engine.errors import EngineError
 from tinker_engine.runtime.records import (
     AdamParams,
     BaseInfo,
@@ -22,6 +23,7 @@ from tinker_engine.runtime.records import (
     SampleResult,
     StepResult,
     TrainDatum,
+    TrainRequest,
 )
 from tinker_engine.runtime.sample_watch import Watch
 
@@ -79,6 +81,28 @@ class Backend(Protocol):
         """As `forward`, and add the gradient of the loss sum to the run's accumulator.
 
         In a private run each datum's gradient is clipped to `clip_norm` before it is added.
+        """
+        ...
+
+    @property
+    def joint_rows(self) -> int:
+        """Tokens from which on a request fills passes of its own and gains nothing by company."""
+        ...
+
+    def forward_backward_in_turns(self, request: TrainRequest) -> Generator[None, None, LossOutput]:
+        """`forward_backward` that yields after each microbatch, for others to get their turn.
+
+        The run must not be changed until it has ended.
+        """
+        ...
+
+    def forward_backward_jointly(
+        self, requests: Sequence[TrainRequest]
+    ) -> list[LossOutput | EngineError]:
+        """`forward_backward` for several runs at once; each result or error is one run's own.
+
+        At most one request a run. Results equal those of each alone, to rounding. Where anything
+        is raised, no run was changed.
         """
         ...
 

@@ -24,13 +24,15 @@ from tinker_engine.runtime.base_text import BaseText
 from tinker_engine.runtime.callers import scoped
 from tinker_engine.runtime.copies import copy_checkpoint
 from tinker_engine.runtime.futures import INTERNAL, Failure, Future, FutureTable, Outcome
+from tinker_engine.runtime.jobs import Job
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
-from tinker_engine.runtime.queue import ComputeQueue, Job
+from tinker_engine.runtime.queue import ComputeQueue
 from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
 from tinker_engine.runtime.sampling_sessions import Samplers
 from tinker_engine.runtime.served_models import ServedModels
 from tinker_engine.runtime.slots import Slots
 from tinker_engine.runtime.status import engine_status
+from tinker_engine.runtime.training_line import TrainingLine
 from tinker_engine.runtime.training_requests import TrainingRuns
 from tinker_engine.runtime.usage import DiskQuota, Usage
 from tinker_engine.storage.api_keys import ApiKeys
@@ -61,7 +63,10 @@ class Engine:
         self.api_keys = ApiKeys(self._database)
         self.folders = CheckpointFolders(config.runs_dir)
         self.futures = FutureTable(self.store, self.id, config.result_memory_bytes)
-        self.queue = ComputeQueue(self.futures, _Late(lambda: self.samplers), config.sample_batch)
+        training = TrainingLine(self.futures, None if config.deterministic else backend)
+        self.queue = ComputeQueue(
+            self.futures, _Late(lambda: self.samplers), config.sample_batch, training
+        )
         self.usage = Usage()
         self.disk = DiskQuota(
             self.usage, self.store.disk_bytes, lambda owner: self.samplers.snapshot_bytes(owner)

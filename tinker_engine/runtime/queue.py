@@ -1,9 +1,9 @@
 """The line in front of the backend, and the one thread that works it off.
 
-Training jobs run one by one, in the order they were put in. Sampling requests join the running
-batch, which moves on by one token a step. Where both have work they take turns: a training job,
-then sampling for as long as that job took, but no longer than `LONGEST_TURN_S`; so neither waits
-for more than one turn of the other.
+Training jobs wait in a `TrainingLine`, which says whose turn it is. Sampling requests join the
+running batch, which moves on by one token a step. Where both have work they take turns: one of
+training, then sampling for as long as that one took, but no longer than `LONGEST_TURN_S`; so
+neither waits for more than one turn of the other.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from tinker_engine.errors import EngineError
 from tinker_engine.protocol.results import only_last
-from tinker_engine.runtime.callers import Caller, acting_for, current_caller
 from tinker_engine.runtime.futures import Failure, Future, FutureTable, Outcome
+from tinker_engine.runtime.jobs import Job, guarded
 from tinker_engine.runtime.records import SampleRequest, SampleResult, TokenEvent
 from tinker_engine.runtime.sample_watch import Watch
+from tinker_engine.runtime.training_line import TrainingLine, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -32,18 +32,6 @@ _GROWTH_PAUSE_S = 0.002
 _GROWTH_LIMIT_S = 0.02
 SHORTEST_TURN_S = 0.05
 LONGEST_TURN_S = 2.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """Work for the backend whose return value is the future's outcome.
-
-    It runs on behalf of whoever made the job.
-    """
-
-    future: Future
-    work: Callable[[], Outcome]
-    caller: Caller | None = field(default_factory=current_caller)
 
 
 @dataclass(frozen=True)
@@ -82,11 +70,17 @@ class ComputeQueue:
     At most `sample_batch` requests are in the running batch; others wait here.
     """
 
-    def __init__(self, futures: FutureTable, runner: SampleRunner, sample_batch: int) -> None:
+    def __init__(
+        self,
+        futures: FutureTable,
+        runner: SampleRunner,
+        sample_batch: int,
+        training: TrainingLine | None = None,
+    ) -> None:
         self._futures = futures
         self._runner = runner
         self._sample_batch = sample_batch
-        self._line: deque[Job] = deque()
+        self._line = TrainingLine(futures) if training is None else training
         self._samples: deque[tuple[str, SampleJob]] = deque()
         self._running: dict[object, SampleJob] = {}
         self._turn_ends = 0.0
@@ -130,13 +124,12 @@ class ComputeQueue:
 
     def _work(self) -> None:
         while self._wait():
-            job = self._next_job()
-            if job is None:
+            turn = self._next_turn()
+            if turn is None:
                 self._step()
                 continue
             started = time.monotonic()
-            with acting_for(job.caller):
-                self._futures.finish(job.future, guarded(job.work))
+            turn()
             now = time.monotonic()
             self._turn_ends = now + min(LONGEST_TURN_S, max(SHORTEST_TURN_S, now - started))
 
@@ -151,13 +144,13 @@ class ComputeQueue:
                     self._let_grow()
             return not self._is_stopping
 
-    def _next_job(self) -> Job | None:
-        """The job at the head of the line, unless it is sampling's turn."""
+    def _next_turn(self) -> Turn | None:
+        """What training does next, unless it is sampling's turn."""
         with self._changed:
             has_samples = bool(self._running) or bool(self._samples)
             if not self._line or (has_samples and time.monotonic() < self._turn_ends):
                 return None
-            return self._line.popleft()
+            return self._line.next_turn(self._changed)
 
     def _let_grow(self) -> None:
         waited = 0.0
@@ -219,20 +212,3 @@ def _outcome(job: SampleJob, outcome: SampleResult | Exception) -> Outcome:
     if isinstance(outcome, Exception):
         raise outcome
     return only_last(outcome, job.last_n)
-
-
-def guarded(work: Callable[[], Outcome]) -> Outcome:
-    """What the work gives, or the failure that its error stands for."""
-    try:
-        return work()
-    except EngineError as error:
-        return Failure.of(error)
-    except MemoryError:
-        return Failure("out of memory; send fewer or shorter examples per request", "server")
-    # The edge of the compute thread: whatever a backend raises must end in a typed failure.
-    except Exception as error:
-        logger.exception("the backend failed")
-        return Failure(
-            f"internal error ({type(error).__name__}: {error}); the server's log has the traceback",
-            "server",
-        )

@@ -7,7 +7,7 @@ one datum; inputs are already shifted by the client, so `targets[t]` is the toke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -67,6 +67,20 @@ class TrainDatum:
     targets: IntArray
     weights: FloatArray
     inputs: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """A `forward_backward` of one run."""
+
+    run_id: str
+    data: Sequence[TrainDatum]
+    loss: LossName
+
+    @property
+    def rows(self) -> int:
+        """Tokens to compute."""
+        return sum(len(datum.tokens) for datum in self.data)
 
 
 @dataclass(frozen=True)

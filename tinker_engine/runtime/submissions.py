@@ -11,8 +11,8 @@ from typing import Any
 
 from tinker_engine.protocol.paths import CheckpointPath
 from tinker_engine.runtime.futures import Failure
+from tinker_engine.runtime.jobs import Job
 from tinker_engine.runtime.ordering import OrderGate
-from tinker_engine.runtime.queue import Job
 from tinker_engine.runtime.records import RunSpec
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from tinker_engine.config import EngineConfig
 from tinker_engine.errors import (
     CheckpointError,
+    EngineError,
     ModelLoadError,
     NotFoundError,
     PrivacyPolicyError,
@@ -44,6 +45,7 @@ from tinker_engine.privacy import (
     resolve_policy,
 )
 from tinker_engine.runtime.agreement import Agreement
+from tinker_engine.runtime.joint_pass import Member, accumulate_jointly
 from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.runtime.prefix_cache import PrefixCache
 from tinker_engine.runtime.records import (
@@ -59,13 +61,20 @@ from tinker_engine.runtime.records import (
     SampleResult,
     StepResult,
     TrainDatum,
+    TrainRequest,
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
 from tinker_engine.runtime.sample_batch import SampleBatch, Ticket
 from tinker_engine.runtime.sample_models import MERGE_LIMIT_BYTES, SampledModel, SampledWeights
 from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.runtime.sampler import TextRules
-from tinker_engine.runtime.training_pass import AdaptedModel, accumulate, check_data, evaluate
+from tinker_engine.runtime.training_pass import (
+    Accumulation,
+    AdaptedModel,
+    accumulate,
+    check_data,
+    evaluate,
+)
 from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
 
 logger = logging.getLogger(__name__)
@@ -108,6 +117,8 @@ class TorchBackend:
         self._agreement = Agreement()
         self._batch = self._new_batch()
         self._bound: tuple[str, int, AdaptedModel] | None = None
+        self._unmerged: dict[str, tuple[int, AdaptedModel]] = {}
+        self._head = frozen_linear(base.head_name, base.head)
         self._rows = self._config.microbatch_tokens or _training_rows(base)
 
     @property
@@ -159,6 +170,7 @@ class TorchBackend:
         run = self._runs.pop(run_id, None)
         if self._bound is not None and self._bound[0] == run_id:
             self._bound = None
+        self._unmerged.pop(run_id, None)
         if run is not None and run.mechanism is not None:
             run.mechanism.ledger.close()
 
@@ -169,9 +181,46 @@ class TorchBackend:
     def forward_backward(
         self, run_id: str, data: Sequence[TrainDatum], loss: LossName
     ) -> LossOutput:
-        run = self.training_run(run_id)
-        self._check(data, loss)
-        return accumulate(self.adapted_model(run_id), run, data, self._rows, loss)
+        turns = self.forward_backward_in_turns(TrainRequest(run_id, data, loss))
+        while True:
+            try:
+                next(turns)
+            except StopIteration as end:
+                return cast(LossOutput, end.value)
+
+    @property
+    def joint_rows(self) -> int:
+        return self._rows
+
+    def forward_backward_in_turns(self, request: TrainRequest) -> Generator[None, None, LossOutput]:
+        run = self.training_run(request.run_id)
+        self._check(request.data, request.loss)
+        # Asked for anew each time: between turns another run's weights may be the merged ones.
+        return accumulate(
+            lambda: self.adapted_model(request.run_id),
+            run,
+            request.data,
+            self._rows,
+            request.loss,
+        )
+
+    def forward_backward_jointly(
+        self, requests: Sequence[TrainRequest]
+    ) -> list[LossOutput | EngineError]:
+        results: dict[int, LossOutput | EngineError] = {}
+        members: dict[torch.dtype, dict[int, Member]] = {}
+        for place, request in enumerate(requests):
+            try:
+                member = self._member(request)
+            except EngineError as error:
+                results[place] = error
+            else:
+                members.setdefault(member.model.dtype, {})[place] = member
+        for group in members.values():
+            results.update(
+                zip(group, accumulate_jointly(list(group.values()), self._rows), strict=True)
+            )
+        return [results[place] for place in range(len(requests))]
 
     def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
         return self.training_run(run_id).step(params)
@@ -323,13 +372,24 @@ class TorchBackend:
         self._bound = (run_id, run.version, model)
         return model
 
-    def _adapt(self, loras: Mapping[str, LoraFactors], dtype: torch.dtype) -> AdaptedModel:
+    def _member(self, request: TrainRequest) -> Member:
+        run = self.training_run(request.run_id)
+        self._check(request.data, request.loss)
+        known = self._unmerged.get(request.run_id)
+        if known is None or known[0] != run.version:
+            loras = module_factors(run.layout, run.values, run.spec.alpha)
+            dtype = self._training_dtype(run.spec.precision)
+            known = run.version, self._adapt(loras, dtype, can_merge=False)
+            self._unmerged[request.run_id] = known
+        return Member(Accumulation(run, request.data, request.loss), known[1])
+
+    def _adapt(
+        self, loras: Mapping[str, LoraFactors], dtype: torch.dtype, *, can_merge: bool = True
+    ) -> AdaptedModel:
         weights = sum(f.a.shape[1] * f.bt.shape[1] for f in loras.values())
-        merge = weights * dtype.itemsize <= MERGE_LIMIT_BYTES
+        merge = can_merge and weights * dtype.itemsize <= MERGE_LIMIT_BYTES
         adapted = self.network.adapt(loras, dtype=dtype, merge=merge)
-        head = adapt(
-            frozen_linear(self._base.head_name, self._base.head), loras, dtype=dtype, merge=merge
-        )
+        head = adapt(self._head, loras, dtype=dtype, merge=merge)
         return AdaptedModel(
             self.network, adapted, OutputHead(head, self._base.logit_softcap), dtype
         )
@@ -348,8 +408,7 @@ class TorchBackend:
         self, key: str, digest: str | None, loras: Mapping[str, LoraFactors]
     ) -> SampledModel:
         """A model to sample from; all of them share one copy of the base's weights."""
-        dtype = self._sampling_dtype
-        head = frozen_linear(self._base.head_name, self._base.head)
+        dtype, head = self._sampling_dtype, self._head
         if self._bare is None:
             self._bare = self._adapt({}, dtype)
         beside = self._bare

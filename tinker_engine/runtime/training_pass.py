@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,42 +65,74 @@ def evaluate(
     outputs = _Outputs(data, loss)
     with torch.inference_mode():
         for batch in model.network.plan([len(d.tokens) for d in data], Limits(rows, 1024)):
-            tokens, targets, weights = _rows(data, batch)
-            hidden = model.hidden(tokens, batch, None)
-            outputs.take(batch, _head(model, hidden, targets, weights).logprobs)
+            inputs = batch_rows(data, batch)
+            hidden = model.hidden(inputs.tokens, batch, None)
+            outputs.take(batch, _head(model, hidden, inputs.targets, inputs.weights).logprobs)
     return outputs.result()
 
 
+class Accumulation:
+    """What one request adds up, microbatch by microbatch; the run sees none of it until `finish`.
+
+    In a private run each datum's gradient is clipped before it is added.
+    """
+
+    def __init__(self, run: TrainingRun, data: Sequence[TrainDatum], loss: LossName) -> None:
+        self.run, self.data = run, data
+        self.loss: LossName = loss
+        self._outputs = _Outputs(data, loss)
+        self._gradient = torch.zeros_like(run.accumulator)
+        self._norms: list[Tensor] = []
+        self._clip_norm = run.mechanism.policy.clip_norm if run.mechanism is not None else 0.0
+        self._kept = (
+            ClippedGradients(run.layout, self._gradient, self._clip_norm)
+            if run.mechanism is not None
+            else None
+        )
+        self.sink: GradientSink = self._kept or SummedGradients(run.layout, self._gradient)
+
+    def begin(self, batch: Microbatch) -> None:
+        """Before a microbatch of this request's own rows."""
+        if self._kept is not None:
+            self._kept.begin(batch.groups)
+
+    def take(self, batch: Microbatch, logprobs: Tensor) -> None:
+        """After its backward pass: logprobs (rows,) or (rows, K) of its targets."""
+        self._outputs.take(batch, logprobs)
+        if self._kept is not None:
+            self._norms.append(self._kept.finish())
+
+    def finish(self) -> LossOutput:
+        """Hand the gradient to the run.
+
+        Raises NonFiniteError, adding nothing, when a loss or the gradient isn't finite.
+        """
+        result = self._outputs.result()
+        self.run.add_gradient(self._gradient)
+        for norms in self._norms:
+            self.run.statistics.add(norms, self._clip_norm)
+        return result
+
+
 def accumulate(
-    model: AdaptedModel,
+    model_of: Callable[[], AdaptedModel],
     run: TrainingRun,
     data: Sequence[TrainDatum],
     rows: int,
     loss: LossName = "cross_entropy",
-) -> LossOutput:
+) -> Generator[None, None, LossOutput]:
     """Losses and logprobs, with the gradient of the loss sum added to the run's accumulator.
 
-    In a private run each datum's gradient is clipped first. A request whose loss or gradient isn't
-    finite raises NonFiniteError and adds nothing.
+    Yields after each microbatch, so that others get their turn; `model_of` gives the adapted model
+    for the next one. Raises NonFiniteError as `Accumulation.finish` does.
     """
-    outputs = _Outputs(data, loss)
-    gradient = torch.zeros_like(run.accumulator)
-    clipping = run.mechanism is not None
-    clip_norm = run.mechanism.policy.clip_norm if run.mechanism is not None else 0.0
-    norms: list[Tensor] = []
-    kept = ClippedGradients(run.layout, gradient, clip_norm)
-    sink: GradientSink = kept if clipping else SummedGradients(run.layout, gradient)
-    limits = _limits(run, rows, model.dtype)
-    for batch in model.network.plan([len(d.tokens) for d in data], limits):
-        kept.begin(batch.groups)
-        outputs.take(batch, backward(model, sink, data, batch, loss).logprobs)
-        if clipping:
-            norms.append(kept.finish())
-    result = outputs.result()
-    run.add_gradient(gradient)
-    for batch_norms in norms:
-        run.statistics.add(batch_norms, clip_norm)
-    return result
+    total = Accumulation(run, data, loss)
+    limits = limits_of(run, rows, model_of().dtype)
+    for batch in model_of().network.plan([len(d.tokens) for d in data], limits):
+        total.begin(batch)
+        total.take(batch, backward(model_of(), total.sink, data, batch, loss).logprobs)
+        yield
+    return total.finish()
 
 
 def backward(
@@ -111,17 +143,31 @@ def backward(
     loss: LossName = "cross_entropy",
 ) -> HeadLoss:
     """One microbatch forward and back: logprobs of its rows, and all that the sink is fed."""
-    tokens, targets, weights = _rows(data, batch)
-    hidden = model.hidden(tokens, batch, sink)
-    if loss != "cross_entropy":
-        # The gradient of a policy loss depends on the logprobs (of the whole example, for gspo).
-        logprobs = _head(model, hidden.detach(), targets, weights).logprobs
-        weights = _policy_weights(data, batch, logprobs, loss)
-    result = _head(model, hidden.detach(), targets, weights, batch=batch, sink=sink)
+    rows = batch_rows(data, batch)
+    hidden = model.hidden(rows.tokens, batch, sink)
+    result = hidden_loss(model, hidden.detach(), rows, data, batch, loss, sink)
     # With the head as the only target, nothing below it wants a gradient.
     if hidden.requires_grad:
         hidden.backward(result.grad)
     return result
+
+
+def hidden_loss(
+    model: AdaptedModel,
+    hidden: Tensor,
+    rows: BatchRows,
+    data: Sequence[TrainDatum],
+    batch: Microbatch,
+    loss: LossName,
+    sink: GradientSink,
+) -> HeadLoss:
+    """Logprobs at hidden states (rows, D), and the gradient of the loss sum there."""
+    weights = rows.weights
+    if loss != "cross_entropy":
+        # The gradient of a policy loss depends on the logprobs (of the whole example, for gspo).
+        logprobs = _head(model, hidden, rows.targets, weights).logprobs
+        weights = _policy_weights(data, batch, logprobs, loss)
+    return _head(model, hidden, rows.targets, weights, batch=batch, sink=sink)
 
 
 def _head(
@@ -161,18 +207,27 @@ def _policy_loss(datum: TrainDatum, logprobs: FloatArray, loss: LossName) -> Tok
         return FORMULAS[loss](logprobs.astype(np.float64), inputs)
 
 
-def _limits(run: TrainingRun, rows: int, dtype: torch.dtype) -> Limits:
+def limits_of(run: TrainingRun, rows: int, dtype: torch.dtype) -> Limits:
+    """Largest microbatch of a run; a private one keeps a gradient per example."""
     if run.mechanism is None:
         return Limits(rows, 1024)
     per_example = run.layout.trainable * dtype.itemsize
     return Limits(rows, max(1, KEPT_GRADIENT_BYTES // per_example))
 
 
-def _rows(data: Sequence[TrainDatum], batch: Microbatch) -> tuple[Tensor, Tensor, Tensor]:
+class BatchRows(NamedTuple):
     """Token ids (rows,), targets and weights; padding has token 0, target 0 and weight 0.
 
     Targets and weights are (rows,), or (rows, K) for the largest K as soon as one datum has many.
     """
+
+    tokens: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+def batch_rows(data: Sequence[TrainDatum], batch: Microbatch) -> BatchRows:
+    """The inputs of a microbatch."""
     width = max(
         (data[i].targets.shape[1] for i in batch.indices if data[i].targets.ndim > 1), default=0
     )
@@ -185,7 +240,7 @@ def _rows(data: Sequence[TrainDatum], batch: Microbatch) -> tuple[Tensor, Tensor
         rows = slice(offset, offset + len(datum.tokens))
         place = (rows, *_columns(datum)) if width else rows
         tokens[rows], targets[place], weights[place] = datum.tokens, datum.targets, datum.weights
-    return torch.from_numpy(tokens), torch.from_numpy(targets), torch.from_numpy(weights)
+    return BatchRows(*(torch.from_numpy(rows) for rows in (tokens, targets, weights)))
 
 
 def _columns(datum: TrainDatum) -> tuple[slice | int]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from tinker_engine.errors import CheckpointError, NotFoundError, RequestError
 from tinker_engine.protocol.losses import check_loss, check_private, training_data
@@ -15,12 +16,15 @@ from tinker_engine.protocol.training import TrainingCall
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.callers import current_caller
 from tinker_engine.runtime.futures import Failure, FutureTable, Outcome
-from tinker_engine.runtime.queue import ComputeQueue, Job
-from tinker_engine.runtime.records import AdamParams, RunSpec
+from tinker_engine.runtime.jobs import GradientWork, Job, JointWork
+from tinker_engine.runtime.queue import ComputeQueue
+from tinker_engine.runtime.records import AdamParams, RunSpec, TrainRequest
 from tinker_engine.runtime.submissions import LiveRun, NewRun, Submission
 from tinker_engine.runtime.usage import DiskQuota, Usage, folder_bytes
 from tinker_engine.storage.checkpoints import CheckpointFolders
 from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
+
+T = TypeVar("T")
 
 _MISSING_TURN_S = 300.0
 _SAVED = {
@@ -127,12 +131,12 @@ class TrainingRuns:
                 where, "forward", lambda: self._backend.forward(run_id, data, loss), tokens
             )
 
-        def work() -> Outcome:
+        def admit() -> None:
             # Here and not above: a client may send data before its run has been created.
             if self.spec(run_id).privacy is not None:
                 check_private(loss, data)
-            return self._backend.forward_backward(run_id, data, loss)
 
+        work = GradientWork(self._backend, TrainRequest(run_id, data, loss), admit)
         return self._submit(where, "forward_backward", work, tokens)
 
     def optim_step(self, where: Submission, params: AdamParams) -> str:
@@ -294,10 +298,8 @@ class TrainingRuns:
                 if is_new:
                     hold.keep()
             if is_new:
-                ready = live.gate.admit(
-                    where.seq_id, Job(future, lambda: _unless_failed(live, work))
-                )
-                self._queue.submit(ready)
+                job = Job(future, lambda: _unless_failed(live, work), _joint(live, work))
+                self._queue.submit(live.gate.admit(where.seq_id, job))
         return request_id
 
     def _check_parent(self, new: NewRun) -> None:
@@ -365,5 +367,12 @@ class TrainingRuns:
         return {"type": "unload_model", "model_id": run_id}
 
 
-def _unless_failed(live: LiveRun, work: Callable[[], Outcome]) -> Outcome:
+def _unless_failed(live: LiveRun, work: Callable[[], T]) -> T | Failure:
     return live.failure if live.failure is not None else work()
+
+
+def _joint(live: LiveRun, work: Callable[[], Outcome]) -> JointWork | None:
+    """How this work can be computed with that of other runs, if it can."""
+    if not isinstance(work, GradientWork):
+        return None
+    return JointWork(work.wanted.rows, lambda: _unless_failed(live, work.request))

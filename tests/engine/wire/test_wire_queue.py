@@ -19,7 +19,8 @@ from tinker_engine.errors import (
 )
 from tinker_engine.runtime.completions import CompletionLog
 from tinker_engine.runtime.futures import SAMPLE, Dropped, Failure, Future, FutureTable
-from tinker_engine.runtime.queue import ComputeQueue, Job, SampleJob
+from tinker_engine.runtime.jobs import Job
+from tinker_engine.runtime.queue import ComputeQueue, SampleJob
 from tinker_engine.runtime.records import LossOutput, SampledSequence, SampleRequest, SampleResult
 from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.storage.store import FutureRecord
