@@ -18,7 +18,8 @@ from tinker_engine.config import EngineConfig
 from tinker_engine.models import load_base
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.torch_backend import TorchBackend
-from tinker_engine.server.host import Host, new_api_key
+from tinker_engine.server.host import Host
+from tinker_engine.storage.api_keys import new_secret
 
 
 class SeededNoise:
@@ -42,7 +43,7 @@ def main() -> None:
     config.home.mkdir(parents=True, exist_ok=True)
     engine = Engine(config, TorchBackend(load_base("nano"), config, noise=SeededNoise))
     engine.start()
-    server = Host(engine, "127.0.0.1", 0, new_api_key())
+    server = Host(engine, "127.0.0.1", 0, new_secret())
     print(json.dumps({"base_url": server.base_url, "api_key": server.api_key}), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
