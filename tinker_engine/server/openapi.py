@@ -19,7 +19,7 @@ from tinker_engine.protocol.openai_requests import ChatBody, CompletionBody
 from tinker_engine.protocol.requests import RetrieveFutureBody, RetrieveFuturesBody, SampleBody
 from tinker_engine.protocol.results import PROTOBUF
 from tinker_engine.protocol.training import ForwardBackwardBody, ForwardBody
-from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
+from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 JSON, BYTES, TEXT, TAR = (
     "application/json",
@@ -116,7 +116,7 @@ ROUTES: dict[tuple[str, str], Facts] = {
             ("post", "/copy_weights"): Facts(wire.Copied),
             ("get", "/engine/capabilities"): Facts(_ANY_OBJECT),
             ("get", "/engine/base"): Facts(BaseInfo),
-            ("get", "/engine/base/shape"): Facts(BaseShape),
+            ("get", "/engine/base/shape"): Facts(_ANY_OBJECT),
             ("get", "/engine/slots"): Facts(_ANY_OBJECT),
             ("get", "/engine/slots/{name}"): Facts(_ANY_OBJECT),
             ("get", "/engine/slots/{name}/history"): Facts(_ANY_OBJECT),
@@ -220,5 +220,5 @@ def _add_models(schemas: dict[str, Any]) -> None:
     ]
     _, found = models_json_schema(pairs, ref_template=_REF)
     schemas |= found["$defs"]
-    for record in (BaseInfo, BaseShape, PrivacyRecord):
+    for record in (BaseInfo, PrivacyRecord):
         schemas[record.__name__] = TypeAdapter(record).json_schema(ref_template=_REF)
