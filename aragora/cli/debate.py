@@ -76,7 +76,7 @@ def debate(
         else:
             text = task_file.read_text("utf-8") if task_file is not None else task
             if text is None or not text.strip():
-                raise UsageError('give a task, as in aragora debate "which is dearer, $5 or $7?"')
+                raise UsageError('give a task, as in aragora debate "is 5 or 7 larger?"')
             env = Environment(
                 text,
                 domain=domain,

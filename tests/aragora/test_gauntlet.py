@@ -69,6 +69,7 @@ def test_a_failing_agent_is_an_error_and_never_robust(memory: Memory) -> None:
     assert (report.errors, report.robustness) == (3, None)
 
 
+@pytest.mark.slow  # starts an engine for six trials
 def test_nano_runs_the_gauntlet(memory: Memory) -> None:
     from aragora.agents.api_agents import TinkerAgent
 
