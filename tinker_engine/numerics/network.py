@@ -131,7 +131,7 @@ class Network(Protocol):
         ...
 
     def join(self, shares: Sequence[Share]) -> Any:
-        """One adapted decoder for a microbatch of several runs; `hidden` takes it without a sink.
+        """One adapted decoder for a microbatch of several runs; `hidden` feeds each share its sink.
 
         All were adapted in the same dtype with `merge` off.
         """

@@ -89,7 +89,8 @@ def _one_pass(network: Network, batch: Microbatch, parts: Sequence[_Part]) -> No
         [Share(part.member.model.adapted, part.rows, part.member.total.sink) for part in parts]
     )
     tokens = torch.cat([part.inputs.tokens for part in parts])
-    hidden = network.hidden(adapted, tokens, batch, None)
+    # Which sink doesn't matter: that there is one says that this pass has a way back.
+    hidden = network.hidden(adapted, tokens, batch, parts[0].member.total.sink)
     upstream = torch.empty_like(hidden)
     logprobs = [_loss(part, hidden.detach(), upstream) for part in parts]
     if hidden.requires_grad:

@@ -77,10 +77,13 @@ def make_runs(make_backend, make_spec, tmp_path):
     return make
 
 
+@pytest.mark.parametrize("recomputes", [False, True])
 @pytest.mark.parametrize("rows", [64, 4096])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
-def test_a_group_gives_what_each_gets_alone(family, rows, make_runs):
+def test_a_group_gives_what_each_gets_alone(family, rows, recomputes, make_runs):
     together, apart = make_runs(family, rows=rows), make_runs(family, rows=rows)
+    if recomputes:
+        together.network.recompute_rows = 0
     for request, joint in zip(
         requests(), together.forward_backward_jointly(requests()), strict=True
     ):
