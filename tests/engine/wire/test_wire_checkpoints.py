@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyrage
 import pytest
 import tinker
 from safetensors import safe_open
@@ -233,6 +234,32 @@ def test_external_weights_are_downloaded_by_link(
         assert any(name.endswith("lora_A.weight") for name in weights.keys())  # noqa: SIM118
     with pytest.raises(tinker.BadRequestError, match="age_encryption_recipients"):
         client.save_weights_external("sealed", age_encryption_recipients=["age1x"]).result()
+
+
+def test_sealed_weights_open_with_the_key_alone(
+    client: tinker.TrainingClient,
+    rest: tinker.RestClient,
+    anonymous: httpx.Client,
+    connection: Connection,
+    config: EngineConfig,
+) -> None:
+    key = pyrage.x25519.Identity.generate()
+    path = client.save_weights_external(
+        "sealed", age_encryption_recipients=[str(key.to_public())]
+    ).result()
+    plain = client.save_weights_external("plain").result()
+    folders = CheckpointFolders(config.runs_dir)
+    found = rest.get_external_weights_urls(path.path).result()
+    assert set(found.urls) == {name + ".age" for name in ADAPTER_FILES}
+    for name in ADAPTER_FILES:
+        sealed = anonymous.get(found.urls[name + ".age"]).content
+        readable = (folders.folder(parse_path(plain.path)) / name).read_bytes()
+        assert readable not in sealed
+        assert pyrage.decrypt(sealed, [key]) == readable
+        assert not (folders.folder(parse_path(path.path)) / name).exists()
+    sampler = connection.service_client.create_sampling_client(model_path=path.path).result()
+    with pytest.raises(tinker.RequestFailedError, match="no adapter files"):
+        sampler.compute_logprobs(tinker.ModelInput.from_ints([5, 6])).result()
 
 
 def test_overwriting_needs_to_be_asked_for(client: tinker.TrainingClient) -> None:

@@ -47,12 +47,15 @@ def trained(connection: Connection, datum: tinker.Datum) -> tinker.TrainingClien
     return client
 
 
-def test_client_knows_its_run(trained: tinker.TrainingClient) -> None:
+def test_client_knows_its_run(trained: tinker.TrainingClient, connection: Connection) -> None:
     info = trained.get_info()
     assert info.lora_rank == 8
     assert info.is_lora
-    assert info.model_data.model_name == "nano"
-    assert trained.get_tokenizer().encode("a b") == load_tokenizer("nano").encode("a b")
+    # The folder, because sampling clients look their tokenizer up under this name.
+    assert info.model_data.model_name == base_info(connection).path
+    sampler = trained.save_weights_and_get_sampling_client().result()
+    for client in (trained, sampler):
+        assert client.get_tokenizer().encode("a b") == load_tokenizer("nano").encode("a b")
 
 
 def test_outputs_add_up_to_the_loss(trained: tinker.TrainingClient, datum: tinker.Datum) -> None:
