@@ -1,7 +1,7 @@
 """DPO with tinker-cookbook's own loop: the right team is preferred to a wrong one.
 
-`python cookbook_dpo.py MODEL_FOLDER COMPARISONS.jsonl LOG_FOLDER START_CHECKPOINT`. The last line is
-JSON: loss, accuracy and reward margin of every step.
+`python cookbook_dpo.py MODEL_FOLDER COMPARISONS.jsonl LOG_FOLDER START_CHECKPOINT`. The last line
+is JSON: loss, accuracy and reward margin of every step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(model: str, data: str, log: str, start: str) -> None:
                 common_config=common,
                 comparison_builder=ComparisonBuilderFromJsonl(train_path=data),
             ),
-            learning_rate=5e-4,
+            learning_rate=2e-3,
             lr_schedule="constant",
             dpo_beta=0.3,
             lora_rank=16,

@@ -1,8 +1,8 @@
 """Weights out of the engine with tinker-cookbook: download, merge, and use without any server.
 
 `python cookbook_export.py MODEL_FOLDER STATE_PATH SAMPLER_PATH OUTPUT_FOLDER`. The training
-checkpoint is downloaded (encrypted on the way), merged into the base and loaded by transformers; the
-last line is JSON: the largest gap between its logprobs and those of the server's sampler.
+checkpoint is downloaded (encrypted on the way), merged into the base and loaded by transformers.
+The last line is JSON: the largest gap between its logprobs and those of the server's sampler.
 """
 
 from __future__ import annotations
@@ -30,17 +30,30 @@ def logprobs(model: torch.nn.Module, tokens: list[int]) -> torch.Tensor:
     return logits.log_softmax(-1).gather(-1, torch.tensor(tokens[1:])[:, None])[:, 0]
 
 
+def untied(model: str, folder: Path) -> str:
+    """A copy of the base with an output layer of its own, if it shares its embedding's weights.
+
+    The training adapts the output layer alone, so a merge needs a place to put that.
+    """
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    if not loaded.config.tie_word_embeddings:
+        return model
+    loaded.config.tie_word_embeddings = False
+    loaded.lm_head.weight = torch.nn.Parameter(loaded.lm_head.weight.detach().clone())
+    loaded.save_pretrained(folder)
+    get_tokenizer(model).save_pretrained(folder)
+    return str(folder)
+
+
 def main(model: str, state: str, sampler: str, output: str) -> None:
     folder = Path(output)
     adapter = weights.download(tinker_path=state, output_dir=str(folder / "adapter"))
+    whole = untied(model, folder / "untied")
     weights.build_hf_model(
-        base_model=model,
-        adapter_path=adapter,
-        output_path=str(folder / "merged"),
-        dtype="float32",
+        base_model=whole, adapter_path=adapter, output_path=str(folder / "merged")
     )
     weights.build_lora_adapter(
-        base_model=model, adapter_path=adapter, output_path=str(folder / "peft")
+        base_model=whole, adapter_path=adapter, output_path=str(folder / "peft")
     )
     merged = AutoModelForCausalLM.from_pretrained(folder / "merged", dtype=torch.float32).eval()
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()

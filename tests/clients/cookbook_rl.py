@@ -1,8 +1,8 @@
-"""RL with tinker-cookbook's own loop, on an environment that is checked by a rule: tickets to teams.
+"""RL with tinker-cookbook's own loop on an environment that a rule checks: tickets to teams.
 
 `python cookbook_rl.py MODEL_FOLDER TICKETS.jsonl LOG_FOLDER START_CHECKPOINT`. The policy sees a
-ticket and says a team; the reward is 1 if it is the right one. The last line is JSON: mean reward of
-every iteration, and of held-out tickets as the loop's own evaluator measured it.
+ticket and says a team; the reward is 1 if it is the right one. The last line is JSON: mean reward
+of every iteration, and of held-out tickets as the loop's own evaluator measured it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def main(model: str, data: str, log: str, start: str) -> None:
         renderer_name=RENDERER,
         load_checkpoint_path=start,
         dataset_builder=TicketsBuilder(model=model, path=data, batch_size=12, group_size=8),
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         lora_rank=16,
         max_tokens=12,
         eval_every=8,

@@ -36,10 +36,10 @@ def config(model: str, data: str, log: str) -> train.Config:
         dataset_builder=FromConversationFileBuilder(
             common_config=common, file_path=data, test_size=32
         ),
-        learning_rate=1e-3,
+        learning_rate=4e-3,
         lora_rank=RANK,
-        save_every=6,
-        eval_every=12,
+        save_every=10,
+        eval_every=20,
     )
 
 
