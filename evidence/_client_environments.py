@@ -12,7 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def run_client(
 
 
 @contextmanager
-def serving(home: Path, base_model: str = "nano") -> Iterator[dict[str, str]]:
+def serving(home: Path, base_model: str = "nano") -> Generator[dict[str, str]]:
     """A server of its own process; gives the environment that its clients need."""
     key = f"tml-{secrets.token_urlsafe(24)}"
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}

@@ -20,7 +20,7 @@ RENDERER = "role_colon"
 
 def main(model: str, data: str, log: str, start: str) -> None:
     common = ChatDatasetBuilderCommonConfig(
-        model_name_for_tokenizer=model, renderer_name=RENDERER, max_length=512, batch_size=8
+        model_name_for_tokenizer=model, renderer_name=RENDERER, max_length=512, batch_size=16
     )
     train_dpo.main(
         train_dpo.Config(
@@ -33,7 +33,7 @@ def main(model: str, data: str, log: str, start: str) -> None:
                 common_config=common,
                 comparison_builder=ComparisonBuilderFromJsonl(train_path=data),
             ),
-            learning_rate=2e-3,
+            learning_rate=1e-3,
             lr_schedule="constant",
             dpo_beta=0.3,
             lora_rank=16,

@@ -90,7 +90,7 @@ def main(model: str, data: str, log: str, start: str) -> None:
         renderer_name=RENDERER,
         load_checkpoint_path=start,
         dataset_builder=TicketsBuilder(model=model, path=data, batch_size=12, group_size=8),
-        learning_rate=1e-3,
+        learning_rate=4e-4,
         lora_rank=16,
         max_tokens=12,
         eval_every=8,

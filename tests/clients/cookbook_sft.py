@@ -26,7 +26,7 @@ RANK = 16
 
 def config(model: str, data: str, log: str) -> train.Config:
     common = ChatDatasetBuilderCommonConfig(
-        model_name_for_tokenizer=model, renderer_name=RENDERER, max_length=512, batch_size=16
+        model_name_for_tokenizer=model, renderer_name=RENDERER, max_length=512, batch_size=32
     )
     return train.Config(
         log_path=log,

@@ -141,7 +141,8 @@ class TrainingRuns:
 
         def work() -> Outcome:
             result = self._backend.optim_step(where.run_id, params)
-            metrics = {"step": float(result.step), **result.metrics}
+            # Not "step": clients merge these metrics into rows that have a step of their own.
+            metrics = {"optimizer_step": float(result.step), **result.metrics}
             return {"type": "optim_step", "metrics": metrics}
 
         return self._submit(where, "optim_step", work)

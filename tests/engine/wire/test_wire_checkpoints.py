@@ -297,7 +297,7 @@ def test_run_from_a_checkpoint(
     fetch(raw, raw.post("/forward_backward", json=forward_backward(twin, 1, datum)))
     step = {"model_id": twin, "seq_id": 2, "adam_params": adam}
     result = fetch(raw, raw.post("/optim_step", json=step))
-    assert result["metrics"]["step"] == (2.0 if with_optimizer else 1.0)
+    assert result["metrics"]["optimizer_step"] == (2.0 if with_optimizer else 1.0)
     losses = [
         fetch(
             raw,

@@ -41,7 +41,7 @@ def trained(connection: Connection, datum: tinker.Datum) -> tinker.TrainingClien
         loss = client.forward_backward([datum] * 2, "cross_entropy")
         step = client.optim_step(tinker.AdamParams(learning_rate=4e-3))
         losses.append(loss.result().metrics["loss:sum"])
-        steps.append((step.result().metrics or {})["step"])
+        steps.append((step.result().metrics or {})["optimizer_step"])
     assert losses[-1] < 0.7 * losses[0]
     assert steps == [float(i) for i in range(1, 25)]
     return client
