@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tinker_engine.errors import RequestError
 
@@ -27,21 +28,26 @@ def check_recipients(recipients: Sequence[str]) -> None:
 
 def seal_files(folder: Path, recipients: Sequence[str]) -> None:
     """Encrypt every file of a folder to the recipients and remove the readable one."""
-    import pyrage
-
+    age = _library()
     keys = [_recipient(recipient, place) for place, recipient in enumerate(recipients)]
     for file in [entry for entry in folder.iterdir() if entry.is_file()]:
-        pyrage.encrypt_file(str(file), str(file.with_name(file.name + SUFFIX)), keys)
+        age.encrypt_file(str(file), str(file.with_name(file.name + SUFFIX)), keys)
         file.unlink()
 
 
-def _recipient(text: str, place: int) -> object:
+def _library() -> Any:
+    """The extension module, which ships no type information; imported when it is needed."""
     import pyrage
 
-    kind = pyrage.ssh if text.startswith("ssh-") else pyrage.x25519
+    return pyrage
+
+
+def _recipient(text: str, place: int) -> object:
+    age = _library()
+    kind = age.ssh if text.startswith("ssh-") else age.x25519
     try:
         return kind.Recipient.from_str(text)
-    except pyrage.RecipientError as error:
+    except age.RecipientError as error:
         raise RequestError(
             f"age_encryption_recipients[{place}] is not a public key ({error}); expected age1… "
             "(from age-keygen) or an SSH public key of kind ssh-ed25519 or ssh-rsa"
