@@ -55,7 +55,7 @@ class Engine:
         aliases = read_aliases(config.aliases_file)
         self.config = config
         self.id = uuid.uuid4().hex
-        self.base = OfferedBase(config.base_model, aliases, backend.base.name)
+        self.base = OfferedBase(config.base_model, aliases, backend.base.name, backend.base.path)
         self._backend = backend
         self._database = Database(config.resolved_database_url)
         self._database.migrate()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinker_engine.errors import ModelLoadError, NotFoundError
+from tinker_engine.runtime.records import BaseInfo
 
 # The short names of the training guides, and the models they stand for.
 BUILTIN_ALIASES: dict[str, str] = {
@@ -57,12 +58,30 @@ def resolve(name: str, aliases: Mapping[str, str]) -> str:
     return name
 
 
+def findable_name(base: BaseInfo) -> str:
+    """The base by a name that SDKs find its tokenizer under: its hub id, else its folder.
+
+    `get_tokenizer` of a sampling client knows nothing but the base's name, and takes either. SDKs
+    cut a name with exactly two slashes to its first two parts, hence the third.
+    """
+    if "/" in base.name:
+        return base.name
+    return base.path + "/" if base.path.count("/") == 2 else base.path
+
+
 class OfferedBase:
     """The one base that an engine serves, and the names it answers to."""
 
-    def __init__(self, asked_for: str, aliases: Mapping[str, str], loaded_name: str) -> None:
+    def __init__(
+        self,
+        asked_for: str,
+        aliases: Mapping[str, str],
+        loaded_name: str,
+        folder: str | None = None,
+    ) -> None:
         self._aliases = aliases
         self.target = resolve(asked_for, aliases)
+        self._folder = folder or self.target
         known = [loaded_name, asked_for, self.target]
         known += [alias for alias in aliases if resolve(alias, aliases) == self.target]
         self.names: tuple[str, ...] = tuple(dict.fromkeys(known))
@@ -70,7 +89,7 @@ class OfferedBase:
     def check(self, name: str) -> None:
         """Raise NotFoundError, listing what is offered, unless `name` is this base."""
         target = resolve(name, self._aliases)
-        if name in self.names or target in self.names or _same_folder(target, self.target):
+        if name in self.names or target in self.names or _same_folder(target, self._folder):
             return
         raise NotFoundError(
             f"base model {name!r} is not served here; this engine serves {', '.join(self.names)}. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from tinker_engine.runtime.records import AdamParams, RunSpec, TrainRequest
 from tinker_engine.runtime.submissions import LiveRun, NewRun, Submission
 from tinker_engine.runtime.usage import DiskQuota, Usage, folder_bytes
 from tinker_engine.storage.checkpoints import CheckpointFolders
+from tinker_engine.storage.sealing import seal_files
 from tinker_engine.storage.store import CheckpointRecord, RunRecord, Store
 
 T = TypeVar("T")
@@ -144,7 +145,8 @@ class TrainingRuns:
 
         def work() -> Outcome:
             result = self._backend.optim_step(where.run_id, params)
-            metrics = {"step": float(result.step), **result.metrics}
+            # Not "step": clients merge these metrics into rows that have a step of their own.
+            metrics = {"optimizer_step": float(result.step), **result.metrics}
             return {"type": "optim_step", "metrics": metrics}
 
         return self._submit(where, "optim_step", work)
@@ -157,14 +159,20 @@ class TrainingRuns:
         overwrite: bool,
         user_metadata: Mapping[str, str] | None,
         ttl_s: int | None,
+        recipients: Sequence[str] = (),
     ) -> str:
-        """Queue saving a training state or sampler weights under a name."""
+        """Queue saving a training state or adapter weights under a name.
+
+        With recipients, the files can be read by the holders of those keys alone.
+        """
 
         def fill(folder: Path) -> None:
             if path.kind == "weights":
                 self._backend.save_state(where.run_id, folder)
             else:
                 self._backend.save_adapter(where.run_id, folder)
+            if recipients:
+                seal_files(folder, recipients)
             self._disk.check(folder_bytes(folder), freed_bytes=self._saved_bytes(path))
 
         def work() -> Outcome:

@@ -27,10 +27,22 @@ from tinker_engine.server.training_routes import training_routes
 
 PREFIX = "/api/v1"
 
-# Routes that SDKs know and this server does not offer yet, each with what to do instead.
+_ONE_OWNER = "a server of one's own has no organisations, projects or bills"
+_KEY_ITSELF = "set TINKER_API_KEY to the server's key; it needs no login"
+# Routes that SDKs know and this server does not offer, each with what to do instead.
 NOT_SERVED: dict[tuple[str, str], str] = {
     ("POST", "/create_custom_loss"): "use forward_backward_custom with a loss on the client",
-    ("POST", "/auth/token"): "send the API key itself",
+    ("POST", "/auth/token"): _KEY_ITSELF,
+    ("GET", "/auth/apikey/me"): _KEY_ITSELF,
+    ("DELETE", "/auth/apikey/me"): "the key lives as long as the server that was started with it",
+    ("POST", "/sessions/search"): "page through GET sessions (list_sessions) and filter there",
+    ("PUT", "/sessions/{session_id}/project"): _ONE_OWNER,
+    ("GET", "/sessions/{session_id}/trace_export"): "trace on the client; no timelines are kept",
+    ("GET", "/audit"): _ONE_OWNER,
+    ("GET", "/billing/usage/events"): _ONE_OWNER,
+    ("GET", "/billing/usage/checkpoints/current"): (
+        f"{_ONE_OWNER}; checkpoint sizes are in GET checkpoints (list_user_checkpoints)"
+    ),
 }
 
 
@@ -75,7 +87,7 @@ def _not_served() -> APIRouter:
 
     def refuse(advice: str, name: str) -> None:
         async def answer(request: Request) -> Response:
-            raise RequestError(f"{request.url.path} is not served by this engine yet: {advice}")
+            raise RequestError(f"{request.url.path} is not served by this engine: {advice}")
 
         method, path = name.split(" ")
         router.add_api_route(path, answer, methods=[method])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from tinker_engine.protocol.metadata import ATTENTION_TARGETS, MLP_TARGETS, UNEMBED_TARGETS
 from tinker_engine.protocol.paths import check_run_id, parse_path
@@ -15,6 +16,7 @@ from tinker_engine.runtime.engine import Engine
 from tinker_engine.server.answers import JsonResponse, StrictRoute
 from tinker_engine.storage.store import CheckpointRecord, RunRecord
 
+_EXTERNAL_SINCE = (0, 28)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, lt=2**63)]
 
@@ -38,17 +40,17 @@ def catalog_routes(engine: Engine) -> APIRouter:
         return JsonResponse(_run_json(engine, engine.store.run(check_run_id(run_id))))
 
     @router.get("/training_runs/{run_id}/checkpoints")
-    def list_run_checkpoints(run_id: str) -> Response:
+    def list_run_checkpoints(run_id: str, request: Request) -> Response:
         engine.store.run(check_run_id(run_id))
         page = engine.store.list_checkpoints(run_id)
-        return JsonResponse({"checkpoints": [_checkpoint_json(c) for c in page.items]})
+        return JsonResponse({"checkpoints": _checkpoints_json(page.items, request)})
 
     @router.get("/checkpoints")
-    def list_checkpoints(limit: Limit = 100, offset: Offset = 0) -> Response:
+    def list_checkpoints(request: Request, limit: Limit = 100, offset: Offset = 0) -> Response:
         page = engine.store.list_checkpoints(limit=limit, offset=offset)
         return JsonResponse(
             {
-                "checkpoints": [_checkpoint_json(c) for c in page.items],
+                "checkpoints": _checkpoints_json(page.items, request),
                 "cursor": {"offset": offset, "limit": limit, "total_count": page.total},
             }
         )
@@ -91,6 +93,29 @@ def _run_json(engine: Engine, run: RunRecord) -> dict[str, Any]:
 
 
 _TYPES = {"weights": "training", "sampler_weights": "sampler", "external_weights": "external"}
+
+
+def _checkpoints_json(
+    records: Sequence[CheckpointRecord], request: Request
+) -> list[dict[str, Any]]:
+    """Checkpoints as the asking SDK can read them."""
+    listed = [_checkpoint_json(record) for record in records]
+    if not _knows_external(request):
+        # One entry of an unknown type would make the whole list unreadable there. These SDKs call
+        # every checkpoint that isn't a training state "sampler".
+        for entry in listed:
+            if entry["checkpoint_type"] == "external":
+                entry["checkpoint_type"] = "sampler"
+    return listed
+
+
+def _knows_external(request: Request) -> bool:
+    """Whether the client's SDK has the checkpoint type "external": from 0.28 on; others may."""
+    version = request.headers.get("x-stainless-package-version", "")
+    major, _, rest = version.partition(".")
+    minor = rest.partition(".")[0]
+    is_numbered = major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()
+    return not is_numbered or (int(major), int(minor)) >= _EXTERNAL_SINCE
 
 
 def _checkpoint_json(record: CheckpointRecord) -> dict[str, Any]:

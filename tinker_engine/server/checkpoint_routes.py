@@ -27,6 +27,7 @@ from tinker_engine.server.answers import JsonResponse, StrictRoute, retry_key
 from tinker_engine.server.extension_routes import ADAPTER_FILES
 from tinker_engine.server.links import LinkSigner
 from tinker_engine.server.training_routes import check_ttl
+from tinker_engine.storage.sealing import SUFFIX as SEALED
 
 _PLACE = "/training_runs/{run_id}/checkpoints/{kind}/{name}"
 _BLOCK = 1 << 20
@@ -126,9 +127,13 @@ def _run_of_copy(engine: Engine, body: CopyWeightsBody, key: str) -> str:
 
 
 def _adapter_files(engine: Engine, path: CheckpointPath) -> list[Path]:
-    """The PEFT files of a checkpoint, after its digests were checked; raises NotFoundError."""
+    """The PEFT files of a checkpoint, sealed or not, after its digests were checked.
+
+    Raises NotFoundError when there are none.
+    """
     folder = engine.runs.open_checkpoint(path)
-    files = [folder / name for name in ADAPTER_FILES if (folder / name).is_file()]
+    names = [*ADAPTER_FILES, *(name + SEALED for name in ADAPTER_FILES)]
+    files = [folder / name for name in names if (folder / name).is_file()]
     if not files:
         raise NotFoundError(f"{path} holds no adapter files")
     return files

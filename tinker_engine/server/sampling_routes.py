@@ -15,6 +15,7 @@ from tinker_engine.protocol.requests import (
     SampleBody,
 )
 from tinker_engine.runtime.engine import Engine
+from tinker_engine.runtime.names import findable_name
 from tinker_engine.runtime.sampling_sessions import Sampler
 from tinker_engine.server.answers import JsonResponse, StrictRoute, parse, payload_digest
 
@@ -58,7 +59,7 @@ def sampling_routes(engine: Engine) -> APIRouter:
         return JsonResponse(
             {
                 "sampler_id": row.id,
-                "base_model": row.base_model,
+                "base_model": findable_name(engine.base_info),
                 "model_path": row.model_path,
             }
         )

@@ -25,6 +25,7 @@ from tinker_engine.protocol.requests import (
 from tinker_engine.protocol.results import PROTOBUF
 from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.engine import Engine
+from tinker_engine.runtime.names import findable_name
 from tinker_engine.runtime.records import AdamParams
 from tinker_engine.runtime.submissions import NewRun, Submission
 from tinker_engine.server.answers import (
@@ -34,6 +35,7 @@ from tinker_engine.server.answers import (
     read_body,
     retry_key,
 )
+from tinker_engine.storage.sealing import check_recipients
 
 MIN_TTL_S, MAX_TTL_S = 3600, 10 * 366 * 24 * 3600
 _DEFAULT_RANK = 32
@@ -80,7 +82,7 @@ def training_routes(engine: Engine) -> APIRouter:
                 # The tokenizer's folder, so that the SDK finds it without asking a hub.
                 "model_data": {
                     "arch": base.architecture,
-                    "model_name": base.name,
+                    "model_name": findable_name(base),
                     "tokenizer_id": base.path,
                 },
             }
@@ -146,14 +148,18 @@ def training_routes(engine: Engine) -> APIRouter:
     def save_weights_external(body: SaveExternalBody, request: Request) -> Response:
         where = _where(body, "save_weights_external", request)
         with _Place(engine, where, "save_weights_external"):
-            if body.age_encryption_recipients:
-                raise RequestError(
-                    "age_encryption_recipients is not served: leave it out, the files stay on this "
-                    "server and its download links expire"
-                )
+            recipients = tuple(body.age_encryption_recipients or ())
+            check_recipients(recipients)
             path = CheckpointPath(where.run_id, "external_weights", check_name(body.path))
             ttl_s = check_ttl(body.ttl_seconds)
-        request_id = engine.runs.save(where, path, overwrite=False, user_metadata=None, ttl_s=ttl_s)
+        request_id = engine.runs.save(
+            where,
+            path,
+            overwrite=False,
+            user_metadata=None,
+            ttl_s=ttl_s,
+            recipients=recipients,
+        )
         return _submitted(request_id, body.model_id)
 
     @router.post("/load_weights")

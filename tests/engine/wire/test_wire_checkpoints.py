@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyrage
 import pytest
 import tinker
 from safetensors import safe_open
@@ -235,6 +236,32 @@ def test_external_weights_are_downloaded_by_link(
         client.save_weights_external("sealed", age_encryption_recipients=["age1x"]).result()
 
 
+def test_sealed_weights_open_with_the_key_alone(
+    client: tinker.TrainingClient,
+    rest: tinker.RestClient,
+    anonymous: httpx.Client,
+    connection: Connection,
+    config: EngineConfig,
+) -> None:
+    key = pyrage.x25519.Identity.generate()
+    path = client.save_weights_external(
+        "sealed", age_encryption_recipients=[str(key.to_public())]
+    ).result()
+    plain = client.save_weights_external("plain").result()
+    folders = CheckpointFolders(config.runs_dir)
+    found = rest.get_external_weights_urls(path.path).result()
+    assert set(found.urls) == {name + ".age" for name in ADAPTER_FILES}
+    for name in ADAPTER_FILES:
+        sealed = anonymous.get(found.urls[name + ".age"]).content
+        readable = (folders.folder(parse_path(plain.path)) / name).read_bytes()
+        assert readable not in sealed
+        assert pyrage.decrypt(sealed, [key]) == readable
+        assert not (folders.folder(parse_path(path.path)) / name).exists()
+    sampler = connection.service_client.create_sampling_client(model_path=path.path).result()
+    with pytest.raises(tinker.RequestFailedError, match="no adapter files"):
+        sampler.compute_logprobs(tinker.ModelInput.from_ints([5, 6])).result()
+
+
 def test_overwriting_needs_to_be_asked_for(client: tinker.TrainingClient) -> None:
     client.save_state("same").result()
     with pytest.raises(tinker.RequestFailedError, match="overwrite=True"):
@@ -270,7 +297,7 @@ def test_run_from_a_checkpoint(
     fetch(raw, raw.post("/forward_backward", json=forward_backward(twin, 1, datum)))
     step = {"model_id": twin, "seq_id": 2, "adam_params": adam}
     result = fetch(raw, raw.post("/optim_step", json=step))
-    assert result["metrics"]["step"] == (2.0 if with_optimizer else 1.0)
+    assert result["metrics"]["optimizer_step"] == (2.0 if with_optimizer else 1.0)
     losses = [
         fetch(
             raw,

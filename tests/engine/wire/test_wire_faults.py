@@ -74,7 +74,7 @@ def train(connection: Connection) -> tuple[list[float], list[int]]:
         loss = client.forward_backward([datum], "cross_entropy")
         steps.append((loss, client.optim_step(tinker.AdamParams(learning_rate=1e-2))))
     losses = [loss.result().metrics["loss:sum"] for loss, _ in steps]
-    counts = [(step.result().metrics or {})["step"] for _, step in steps]
+    counts = [(step.result().metrics or {})["optimizer_step"] for _, step in steps]
     assert counts == [1.0, 2.0, 3.0]
     path = client.save_weights_for_sampler("end").result().path
     sampler = connection.service_client.create_sampling_client(model_path=path).result()

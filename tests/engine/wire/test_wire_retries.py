@@ -24,7 +24,7 @@ def steps_of(raw: httpx.Client, run_id: str, seq_id: int) -> float:
     answer = raw.post(
         "/optim_step", json={"model_id": run_id, "seq_id": seq_id, "adam_params": ADAM}
     )
-    return fetch(raw, answer)["metrics"]["step"]
+    return fetch(raw, answer)["metrics"]["optimizer_step"]
 
 
 def test_same_request_twice_counts_once(raw: httpx.Client, new_run: NewRun) -> None:
@@ -35,7 +35,7 @@ def test_same_request_twice_counts_once(raw: httpx.Client, new_run: NewRun) -> N
     assert fetch(raw, first) == fetch(raw, second)
     step = {"model_id": run, "seq_id": 2, "adam_params": ADAM}
     results = [fetch(raw, raw.post("/optim_step", json=step)) for _ in range(3)]
-    assert [r["metrics"]["step"] for r in results] == [1.0, 1.0, 1.0]
+    assert [r["metrics"]["optimizer_step"] for r in results] == [1.0, 1.0, 1.0]
 
 
 def test_changed_payload_is_refused(raw: httpx.Client, new_run: NewRun) -> None:
@@ -88,7 +88,7 @@ def test_order_is_that_of_the_places(raw: httpx.Client, new_run: NewRun) -> None
             4: ("/optim_step", {"model_id": name, "seq_id": 4, "adam_params": ADAM}),
         }
         answers = {seq: raw.post(bodies[seq][0], json=bodies[seq][1]) for seq in order}
-        assert [fetch(raw, answers[s])["metrics"]["step"] for s in (2, 4)] == [1.0, 2.0]
+        assert [fetch(raw, answers[s])["metrics"]["optimizer_step"] for s in (2, 4)] == [1.0, 2.0]
     body = {"forward_input": {"data": [DATUM], "loss_fn": "cross_entropy"}, "seq_id": 5}
     losses = [
         fetch(raw, raw.post("/forward", json={**body, "model_id": name}))["metrics"]["loss:sum"]

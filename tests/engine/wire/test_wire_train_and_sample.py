@@ -41,18 +41,21 @@ def trained(connection: Connection, datum: tinker.Datum) -> tinker.TrainingClien
         loss = client.forward_backward([datum] * 2, "cross_entropy")
         step = client.optim_step(tinker.AdamParams(learning_rate=4e-3))
         losses.append(loss.result().metrics["loss:sum"])
-        steps.append((step.result().metrics or {})["step"])
+        steps.append((step.result().metrics or {})["optimizer_step"])
     assert losses[-1] < 0.7 * losses[0]
     assert steps == [float(i) for i in range(1, 25)]
     return client
 
 
-def test_client_knows_its_run(trained: tinker.TrainingClient) -> None:
+def test_client_knows_its_run(trained: tinker.TrainingClient, connection: Connection) -> None:
     info = trained.get_info()
     assert info.lora_rank == 8
     assert info.is_lora
-    assert info.model_data.model_name == "nano"
-    assert trained.get_tokenizer().encode("a b") == load_tokenizer("nano").encode("a b")
+    # The folder, because sampling clients look their tokenizer up under this name.
+    assert info.model_data.model_name == base_info(connection).path
+    sampler = trained.save_weights_and_get_sampling_client().result()
+    for client in (trained, sampler):
+        assert client.get_tokenizer().encode("a b") == load_tokenizer("nano").encode("a b")
 
 
 def test_outputs_add_up_to_the_loss(trained: tinker.TrainingClient, datum: tinker.Datum) -> None:
