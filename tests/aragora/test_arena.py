@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from conftest import Scripted
+from scripted import Scripted
 
 from aragora.debate import (
     Arena,

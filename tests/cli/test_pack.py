@@ -88,12 +88,16 @@ def finished_run(folder: Path, *, private: bool = False) -> Path:
             "interval": {"low": 0.84, "high": 0.95}, "paired": {"p_value": 1e-9}, "items": [1] * 99,
         },
     )  # fmt: skip
-    layers = [{"name": name, "passed": True, "score": 0.0} for name in LAYERS]
+    layers = [
+        {"name": name, "passed": True, "score": 0.0, "threshold": 0.0, "checks": []}
+        for name in LAYERS
+    ]
     screening = write(
         folder / "screening.json",
         {
             "train_digest": data.train_digest, "passed": True, "layers": layers,
             "adapter_digest": hashlib.sha256(payload).hexdigest(),
+            "version": "RVUv2", "reference_digest": digest("r"), "suites": {}, "config": {},
         },
     )  # fmt: skip
     judged = gates(private=private)

@@ -83,9 +83,11 @@ def new_run(raw: httpx.Client, session_id: str, _numbers: Iterator[int]) -> Call
 class KeyedServer:
     """A server of several keys, and bare clients that hold them."""
 
+    own_key = "tml-the-key-of-the-server-itself"
+
     def __init__(self, config: EngineConfig) -> None:
         self.engine = Engine.open(config)
-        self.host = Host(self.engine, "127.0.0.1", 0, OWN_KEY, with_stored_keys=True)
+        self.host = Host(self.engine, "127.0.0.1", 0, self.own_key, with_stored_keys=True)
         self.host.start()
         self._clients: list[httpx.Client] = []
 
@@ -109,9 +111,6 @@ class KeyedServer:
         for client in self._clients:
             client.close()
         self.host.stop()
-
-
-OWN_KEY = "tml-the-key-of-the-server-itself"
 
 
 @pytest.fixture(scope="session")

@@ -262,9 +262,7 @@ def test_an_archive_link_opens_what_its_owner_asked_for(
 def test_the_servers_own_key_is_an_owner_like_the_others(
     keyed: KeyedServer, hers: Belongings
 ) -> None:
-    from conftest import OWN_KEY
-
-    own = keyed.client(OWN_KEY)
+    own = keyed.client(keyed.own_key)
     assert own.get(f"/training_runs/{hers.run_id}").status_code == 404
     assert "home" in own.get("/engine/status").json()
     mine = belongings(own)

@@ -106,11 +106,9 @@ def test_disk(keyed: KeyedServer) -> None:
 
 
 def test_refusals_are_counted_and_name_nobody(keyed: KeyedServer) -> None:
-    from conftest import OWN_KEY
-
-    client = keyed.client(OWN_KEY)
+    client = keyed.client(keyed.own_key)
     text = httpx.get(
-        f"{keyed.host.base_url}/metrics", headers={"X-API-Key": OWN_KEY}, trust_env=False
+        f"{keyed.host.base_url}/metrics", headers={"X-API-Key": keyed.own_key}, trust_env=False
     ).text
     assert 'tinker_engine_refusals_total{quota="tokens"}' in text
     assert "few-tokens" not in text
