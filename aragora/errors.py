@@ -41,3 +41,7 @@ class AdapterRefusedError(AragoraError):
 
 class DebateError(AragoraError):
     """A debate can't start or go on: the message says which part of its setting is impossible."""
+
+
+class RegistryError(AragoraError):
+    """The model registry can't be read or written, or doesn't hold what was asked for."""
