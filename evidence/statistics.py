@@ -9,6 +9,7 @@ fewer than six tasks can show.
 from __future__ import annotations
 
 import random
+
 from scipy.stats import binomtest
 
 from aragora.training.ab_statistics import AnytimeTest, power, tasks_needed, win_rate
