@@ -131,7 +131,7 @@ def serve(
     from tinker_engine.server.logs import log_to_stderr
 
     log_to_stderr(config.log_format, config.log_level)
-    engine = Engine.open(config)
+    engine = Engine.open(config, recovers=config.recovery)
     try:
         server = Host(engine, config.host, config.port, key, with_stored_keys=True)
     except BaseException:

@@ -106,7 +106,17 @@ class EngineConfig(BaseSettings):
 
     deterministic: bool = Field(
         default=False,
-        description="Every training request is computed alone: equal ones give equal bits.",
+        description="Every training request is computed alone: equal ones give equal bits; on one "
+        "thread unless `threads` says more.",
+    )
+    memory_limit_bytes: int | None = Field(
+        default=None,
+        ge=1024 * 1024,
+        description="Memory this process may use; requests that need more are refused. None: all.",
+    )
+    recovery: bool = Field(
+        default=True,
+        description="A served engine keeps runs over a restart; an embedded one never does.",
     )
 
     @property

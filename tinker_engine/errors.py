@@ -111,6 +111,21 @@ class ServerUnavailableError(EngineError):
     status = 503
 
 
+class StorageError(EngineError):
+    """The disk or the database refused a write; nothing was changed: free space and send it again.
+
+    507, which SDKs retry for a few minutes.
+    """
+
+    status = 507
+
+
+class RequestTooLargeError(RequestError):
+    """Serving the request would take more memory than there is; split it."""
+
+    status = 413
+
+
 class UnsupportedByServerError(EngineError):
     """The connected server lacks something the caller asked for (such as privacy)."""
 

@@ -41,6 +41,28 @@ def adamw_step(values: Tensor, gradient: Tensor, state: AdamState, params: AdamP
     values.addcdiv_(state.first, denominator, value=-rate)
 
 
+# With these, |first| / eps <= 1e30 bounds the update, and no sum of updates gets near 3e38.
+_PLAIN_NORM, _PLAIN_EPS, _PLAIN_RATE = 1e15, 1e-15, 1.0
+
+
+def stays_finite(gradient: Tensor, params: AdamParams) -> bool:
+    """Whether a step with a finite gradient (n,) is certain not to overflow fp32, before clipping.
+
+    Certain for all usual settings; where it is False, the result has to be looked at.
+    """
+    rate = params.learning_rate
+    is_plain = (
+        0 <= rate <= _PLAIN_RATE
+        and rate * params.weight_decay <= 1
+        and params.eps >= _PLAIN_EPS
+        and max(params.beta1, params.beta2) <= 1 - 1e-9
+    )
+    if not is_plain or not gradient.numel():
+        return is_plain
+    low, high = torch.aminmax(gradient)
+    return max(-float(low), float(high)) < _PLAIN_NORM
+
+
 def clip_gradient(gradient: Tensor, max_norm: float) -> float:
     """Scale a gradient (n,) in place to at most `max_norm` (0: leave it); gives its norm before.
 

@@ -9,6 +9,7 @@ for, so a replay after a crash gets the same one again, at no further cost.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from typing import cast
 
 import numpy as np
 
-from tinker_engine.errors import CheckpointError
+from tinker_engine.errors import CheckpointError, StorageError
 from tinker_engine.runtime.records import FloatArray
 
 LEDGER_FILE = "ledger.sqlite"
@@ -153,11 +154,14 @@ class Ledger:
     def append(self, event: LedgerEvent, update: FloatArray) -> None:
         """Record an event and its update durably; returns once both are on disk.
 
-        Raises CheckpointError when another process has written to the same ledger.
+        Raises CheckpointError when another process has written to the same ledger, StorageError
+        when the disk refuses it; nothing is recorded then.
         """
         self._insert([event], {event.event_id: update.tobytes()})
         old = "SELECT event_id FROM events ORDER BY seq DESC LIMIT -1 OFFSET ?"
-        self._db.execute(f"DELETE FROM updates WHERE event_id IN ({old})", (KEPT_UPDATES,))
+        # A full disk may refuse even this; the next step deletes what was left.
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute(f"DELETE FROM updates WHERE event_id IN ({old})", (KEPT_UPDATES,))
 
     def merge(self, events: Iterable[LedgerEvent], source: Ledger | None = None) -> None:
         """Add the events that are not here yet, with the updates that `source` still keeps."""
@@ -191,6 +195,10 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise StorageError(
+                    f"privacy ledger {self.path} can't be written ({error}); nothing was released"
+                ) from error
             raise CheckpointError(
                 f"privacy ledger {self.path} can't be written: {error}"
             ) from error

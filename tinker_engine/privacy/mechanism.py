@@ -8,7 +8,11 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from tinker_engine.errors import NonFiniteError, PrivacyBudgetExceededError
+from tinker_engine.errors import (
+    CheckpointError,
+    NonFiniteError,
+    PrivacyBudgetExceededError,
+)
 from tinker_engine.privacy.accountant import (
     ACCOUNTANT,
     Mechanism,
@@ -51,6 +55,31 @@ class PrivateMechanism:
     def stored(self, state_digest: str) -> FloatArray | None:
         """The update already released for this state, if any."""
         return self.ledger.stored_update(state_digest)
+
+    def released(self, state_digest: str) -> FloatArray:
+        """The update of a step that was done before; never a new one.
+
+        Raises CheckpointError when the ledger doesn't hold it: the state isn't the one it was then.
+        """
+        update = self.stored(state_digest)
+        if update is None:
+            raise CheckpointError(
+                f"the ledger {self.ledger.path} holds no update for this state, so the step can't "
+                "be repeated, and a second one must not be released; continue from the last "
+                "checkpoint"
+            )
+        return update
+
+    def place(self, state_digest: str) -> int:
+        """Events up to the last one for this state; 0 if there is none."""
+        return max(
+            (
+                number
+                for number, event in enumerate(self.ledger.events, 1)
+                if event.state_digest == state_digest
+            ),
+            default=0,
+        )
 
     def release(self, state_digest: str, clipped_sum: npt.NDArray[np.float64]) -> FloatArray:
         """Noised mean gradient (n,) for the state with this digest, paid for and durable.

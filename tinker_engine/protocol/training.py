@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,11 @@ from pydantic import Field, ValidationError
 from tinker_engine.errors import RequestError
 from tinker_engine.protocol.requests import ModelInputBody, SequenceId, Wire
 from tinker_engine.protocol.tensors import Array, TensorBody, tensor_from_json, tensor_from_proto
+from tinker_engine.runtime.memory import check_memory
 from tinker_engine.runtime.records import IntArray
+
+# Bytes of a value of a dense tensor: fp32.
+_LEAST_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class TrainingCall:
     """A parsed envelope; `read_data` parses the rest and may raise RequestError.
 
     `digest` is over the content, not over the bytes: a retry may write its maps in another order.
+    `body` is what was read, so that it can be read again.
     """
 
     model_id: str
@@ -44,6 +50,8 @@ class TrainingCall:
     is_forward_only: bool
     digest: str
     read_data: Callable[[], list[RawDatum]]
+    body: bytes
+    is_proto: bool
 
 
 class _DatumBody(Wire):
@@ -92,6 +100,8 @@ def read_json_call(body: bytes, *, forward_only: bool) -> TrainingCall:
         is_forward_only=forward_only,
         digest=_digest(parsed.model_dump_json().encode(), forward_only=forward_only),
         read_data=functools.partial(_json_data, given.data),
+        body=body,
+        is_proto=False,
     )
 
 
@@ -117,6 +127,8 @@ def read_proto_call(body: bytes, *, forward_only: bool) -> TrainingCall:
         is_forward_only=forward_only or bool(message.forward_only),
         digest=_digest(message.SerializeToString(deterministic=True), forward_only=forward_only),
         read_data=functools.partial(_proto_data, message),
+        body=body,
+        is_proto=True,
     )
 
 
@@ -147,12 +159,20 @@ def _digest(content: bytes, *, forward_only: bool) -> str:
 
 
 def _json_data(items: list[Any]) -> list[RawDatum]:
-    data: list[RawDatum] = []
+    bodies: list[_DatumBody] = []
     for i, item in enumerate(items):
         try:
-            datum = _DatumBody.model_validate(item)
+            bodies.append(_DatumBody.model_validate(item))
         except ValidationError as error:
             raise RequestError(f"data[{i}]: {first_problem(error)}") from error
+    _check_sparse(
+        tensor.shape or ()
+        for body in bodies
+        for tensor in body.loss_fn_inputs.values()
+        if tensor.sparse_crow_indices is not None
+    )
+    data: list[RawDatum] = []
+    for i, datum in enumerate(bodies):
         inputs = {
             name: tensor_from_json(tensor, f"data[{i}]: {name}")
             for name, tensor in datum.loss_fn_inputs.items()
@@ -161,7 +181,18 @@ def _json_data(items: list[Any]) -> list[RawDatum]:
     return data
 
 
+def _check_sparse(shapes: Iterable[Sequence[int]]) -> None:
+    """Sparse tensors become dense: a small request may be a large one. Before any of them does."""
+    check_memory(sum(math.prod(shape) for shape in shapes) * _LEAST_BYTES)
+
+
 def _proto_data(message: Any) -> list[RawDatum]:
+    _check_sparse(
+        tensor.shape
+        for datum in message.data
+        for tensor in datum.loss_fn_inputs.values()
+        if tensor.HasField("sparse_csr")
+    )
     data: list[RawDatum] = []
     for i, datum in enumerate(message.data):
         chunks: list[Array] = []

@@ -67,6 +67,20 @@ class Backend(Protocol):
         """
         ...
 
+    def save_progress(self, run_id: str, file: Path) -> None:
+        """Write the run's whole state, accumulated gradients included, to a file of its own.
+
+        Raises StorageError when the disk refuses it.
+        """
+        ...
+
+    def restore_progress(self, run_id: str, file: Path, ledger_dir: Path) -> RunSpec:
+        """Make a run from a state that `save_progress` wrote; bit for bit the same.
+
+        Raises CheckpointError when the file is damaged or belongs to another base.
+        """
+        ...
+
     def drop_run(self, run_id: str) -> None:
         """Free the run's memory; its ledger stays on disk."""
         ...
@@ -106,13 +120,18 @@ class Backend(Protocol):
         """
         ...
 
-    def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
+    def optim_step(
+        self, run_id: str, params: AdamParams, *, is_repeated: bool = False
+    ) -> StepResult:
         """Apply AdamW to the accumulated gradient and clear it.
 
         A private run adds noise, divides by the expected batch size, and records the event
         durably before the update is applied. Raises PrivacyBudgetExceededError before anything
         is drawn. Without any forward_backward before it, a private step applies pure noise (an
         empty Poisson batch); a non-private step without gradients is a RequestError.
+
+        A step that `is_repeated` was done to its end before: a private run takes the update that
+        its ledger holds, and raises CheckpointError rather than release a second one.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Which sampling requests of one client are finished: the log that `retrieve_futures` reads.
 
 A cursor counts completions of one (sampling session, client) pair. What lies at or before the
-cursor a client sends back has been seen and is let go.
+cursor a client sends back has been seen and is let go. The log of a session that was opened again
+after a restart begins behind all cursors that its clients have seen.
 """
 
 from __future__ import annotations
@@ -38,18 +39,25 @@ class Completion:
 class CompletionLog:
     """Completions of one client, written by the compute thread and read by its poller."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_cursor: int = 0) -> None:
         self._entries: deque[Completion] = deque()
-        self._cursor = 0
+        self._cursor = first_cursor
         self._lock = threading.Lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def add(self, future: Future) -> None:
         """Note that a request is finished and wake the poller."""
         size = None if isinstance(future.outcome, Failure) else outcome_size(future.outcome)
+        self._note(future.request_id, size)
+
+    def add_lost(self, request_id: str) -> None:
+        """Note that a request won't be answered; who fetches it learns to send it again."""
+        self._note(request_id, None)
+
+    def _note(self, request_id: str, size: int | None) -> None:
         with self._lock:
             self._cursor += 1
-            self._entries.append(Completion(self._cursor, future.request_id, size))
+            self._entries.append(Completion(self._cursor, request_id, size))
             waiters, self._waiters = self._waiters, []
         for loop, event in waiters:
             # A loop that is closed has nobody left who waits.

@@ -28,6 +28,8 @@ from tinker_engine.runtime.jobs import Job
 from tinker_engine.runtime.names import OfferedBase, read_aliases, resolve
 from tinker_engine.runtime.queue import ComputeQueue
 from tinker_engine.runtime.records import BaseInfo, BaseShape, PrivacyRecord
+from tinker_engine.runtime.recovery import Recovery
+from tinker_engine.runtime.sample_log import SampleLog
 from tinker_engine.runtime.sampling_sessions import Samplers
 from tinker_engine.runtime.served_models import ServedModels
 from tinker_engine.runtime.slots import Slots
@@ -49,9 +51,13 @@ _STOP_TIMEOUT_S = 60.0
 
 
 class Engine:
-    """Everything between the routes and the backend; methods may be called from any thread."""
+    """Everything between the routes and the backend; methods may be called from any thread.
 
-    def __init__(self, config: EngineConfig, backend: Backend) -> None:
+    With `recovers`, runs and sampling sessions outlive the process: the next engine on the same
+    home goes on with them. Without it only checkpoints do.
+    """
+
+    def __init__(self, config: EngineConfig, backend: Backend, *, recovers: bool = False) -> None:
         aliases = read_aliases(config.aliases_file)
         self.config = config
         self.id = uuid.uuid4().hex
@@ -71,6 +77,9 @@ class Engine:
         self.disk = DiskQuota(
             self.usage, self.store.disk_bytes, lambda owner: self.samplers.snapshot_bytes(owner)
         )
+        self._recovery = (
+            Recovery(backend, self.folders, self.futures.is_wanted) if recovers else None
+        )
         self.runs = TrainingRuns(
             backend,
             self.store,
@@ -80,6 +89,7 @@ class Engine:
             self.id,
             self.usage,
             self.disk,
+            self._recovery,
         )
         self.samplers = Samplers(
             backend,
@@ -90,6 +100,7 @@ class Engine:
             self.runs.open_checkpoint,
             self.usage,
             self.disk,
+            SampleLog(config.home / "samples") if recovers else None,
         )
         self.slots = Slots(
             SlotStore(self._database),
@@ -109,16 +120,18 @@ class Engine:
             self.runs.open_checkpoint,
         )
         self.started_at = time.time()
+        self.runs.work.take_snapshot = self.samplers.create_snapshot
         self._seen: dict[str, float] = {}
         self._sessions_lock = threading.Lock()
         self._copy_lock = threading.Lock()
+        self._is_pausing = False
         self._stop = threading.Event()
         self._keeper = threading.Thread(
             target=self._keep_house, name="tinker-engine-keeper", daemon=True
         )
 
     @staticmethod
-    def open(config: EngineConfig) -> Engine:
+    def open(config: EngineConfig, *, recovers: bool = False) -> Engine:
         """Load the base model and start; raises ModelLoadError or ServerUnavailableError."""
         try:
             config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -127,7 +140,7 @@ class Engine:
                 f"the engine's home {config.home} can't be created: {error}"
             ) from error
         target = resolve(config.base_model, read_aliases(config.aliases_file))
-        engine = Engine(config, _load_backend(target, config))
+        engine = Engine(config, _load_backend(target, config), recovers=recovers)
         engine.start()
         return engine
 
@@ -135,19 +148,33 @@ class Engine:
         """Start the compute thread and the housekeeping."""
         self.folders.sweep()
         self.slots.sweep()
+        if self._recovery is not None:
+            self._recovery.start()
         self.queue.start()
         self._keeper.start()
 
+    def pause(self) -> None:
+        """Take nothing new; whoever waits is told to come again, to this home's next engine."""
+        self._is_pausing = True
+        self.futures.pause()
+
     def halt(self) -> None:
-        """Finish the job at hand and fail what waits with a typed error."""
+        """Finish the job at hand. What waits fails with a typed error, unless the engine paused:
+        then it is kept for the next engine on this home.
+        """
         self._stop.set()
-        self.queue.stop(_STOP_TIMEOUT_S)
-        self.futures.fail_pending(Failure("the engine was shut down", "server"))
+        has_ended = self.queue.stop(_STOP_TIMEOUT_S)
+        if self._is_pausing and has_ended:
+            self.runs.save_states()
+        elif not self._is_pausing:
+            self.futures.fail_pending(Failure("the engine was shut down", "server"))
 
     def close(self) -> None:
         """Write what is still to be written and close the database; after `halt`."""
         if self._keeper.is_alive():
             self._keeper.join(_STOP_TIMEOUT_S)
+        if self._recovery is not None:
+            self._recovery.stop()
         self.futures.close()
         self._database.close()
 
@@ -192,7 +219,8 @@ class Engine:
     def touch_session(self, session_id: str) -> None:
         """Note that a session is alive.
 
-        One that was released for being idle comes back to life, without what it had loaded. Raises
+        One that was released for being idle comes back to life, without what it had loaded; an
+        engine that recovers loads it again when it is asked for. Raises
         NotFoundError for an unknown session and RequestError for a finished one.
         """
         if session_id not in self._seen or not self.store.is_mine(session_id):
@@ -207,7 +235,11 @@ class Engine:
         """End a session: its runs and samplers are unloaded, its checkpoints stay."""
         self.store.session(session_id)
         self.store.finish_session(session_id, reason)
-        self._release(session_id)
+        self._seen.pop(session_id, None)
+        runs, _ = self.store.session_members(session_id)
+        for run_id in {*runs, *self.runs.runs_of(session_id)}:
+            self.runs.discard(run_id)
+        self.samplers.end_session(session_id, self._later)
 
     def is_request_mine(self, request_id: str) -> bool:
         """Whether the current caller may know of a request; unknown ones are nobody's."""
@@ -217,7 +249,7 @@ class Engine:
     def privacy(self, run_id: str) -> PrivacyRecord:
         """What a private run has spent; raises NotFoundError for a run without privacy."""
         self.runs.live(run_id)
-        record = self.on_compute_thread(lambda: self._backend.privacy(run_id))
+        record = self.on_compute_thread(lambda: self._backend.privacy(run_id), run_id)
         if record is None:
             raise NotFoundError(f"run {run_id!r} has no privacy policy")
         return record
@@ -265,8 +297,11 @@ class Engine:
         """What the engine is doing, for people and monitors."""
         return {**engine_status(self), **self._backend.sampling_figures()}
 
-    def on_compute_thread(self, work: Callable[[], Any]) -> Any:
-        """Run something on the backend's thread, in line with all else, and wait for it."""
+    def on_compute_thread(self, work: Callable[[], Any], run_id: str | None = None) -> Any:
+        """Run something on the backend's thread and wait for it.
+
+        With a run, it comes after all that this run was asked for before.
+        """
         done = threading.Event()
         answer: list[Any] = []
         problem: list[BaseException] = []
@@ -280,7 +315,7 @@ class Engine:
                 done.set()
             return {}
 
-        self.queue.submit([Job(Future(uuid.uuid4().hex, INTERNAL, "", None), job)])
+        self.queue.submit([Job(Future(uuid.uuid4().hex, INTERNAL, "", run_id), job)])
         while not done.wait(0.5):
             if self._stop.is_set():
                 raise ServerUnavailableError("the engine is shutting down")
@@ -291,8 +326,8 @@ class Engine:
     def _release(self, session_id: str) -> None:
         self._seen.pop(session_id, None)
         for run_id in self.runs.runs_of(session_id):
-            self.runs.discard(run_id)
-        self.samplers.end_session(session_id, self._later)
+            self.runs.park(run_id)
+        self.samplers.end_session(session_id, self._later, is_over=False)
 
     def _later(self, work: Callable[[], None]) -> None:
         def job() -> Outcome:

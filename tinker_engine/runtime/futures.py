@@ -17,16 +17,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinker_engine.errors import ConflictingRetryError, EngineError, NotFoundError
+from tinker_engine.errors import (
+    ConflictingRetryError,
+    EngineError,
+    NotFoundError,
+    ServerUnavailableError,
+)
 from tinker_engine.protocol.results import loss_size, sample_size
 from tinker_engine.runtime.journal import FutureStore, Journal
 from tinker_engine.runtime.records import LossOutput, SampleResult
 from tinker_engine.storage.store import FutureRecord
 
 _KEEP_FETCHED_S = 120.0
+_REPEATED_FETCH_S = 30.0
 _KEEP_UNFETCHED_S = 24 * 3600.0
 SAMPLE = "sample"
 INTERNAL = "internal"
+_FREQUENT = frozenset({"forward", "forward_backward", "optim_step"})
 _NOT_STORED = frozenset({SAMPLE, INTERNAL})
 
 
@@ -53,7 +60,10 @@ Outcome = dict[str, Any] | LossOutput | SampleResult | Failure | Dropped
 
 @dataclass
 class Future:
-    """One request. `outcome` is None while it is pending."""
+    """One request. `outcome` is None while it is pending.
+
+    `record` makes an outcome durable before anybody sees it; `on_done` is called once it is set.
+    """
 
     request_id: str
     kind: str
@@ -64,7 +74,10 @@ class Future:
     finished_at: float | None = None
     fetched_at: float | None = None
     is_cancelled: bool = False
+    is_ending: bool = False
+    record: Callable[[Outcome], None] | None = None
     on_done: Callable[[Future], None] | None = None
+    on_fetched: Callable[[str], None] | None = None
     waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = field(
         default_factory=list
     )
@@ -82,6 +95,9 @@ class FutureTable:
         self._fetched_limit = fetched_bytes
         self._lock = threading.Lock()
         self._journal = Journal(store)
+        self._is_closing = False
+        # Looks for a request of an earlier process and adds it here with `restore`.
+        self.revive: Callable[[str], None] | None = None
 
     def register(
         self,
@@ -90,21 +106,38 @@ class FutureTable:
         kind: str,
         digest: str,
         run_id: str | None = None,
+        record: Callable[[Outcome], None] | None = None,
         on_done: Callable[[Future], None] | None = None,
+        on_fetched: Callable[[str], None] | None = None,
     ) -> tuple[Future, bool]:
         """The request with this id, and whether it is new.
 
-        Raises ConflictingRetryError when the id was used with another payload.
+        Raises ConflictingRetryError when the id was used with another payload, and
+        ServerUnavailableError when the engine is stopping.
         """
         with self._lock:
             future = self._futures.get(request_id)
             if future is not None:
                 _check_same(request_id, future.digest, digest)
                 return future, False
-            future = Future(request_id, kind, digest, run_id, on_done=on_done)
+            self._check_open()
+            future = Future(
+                request_id,
+                kind,
+                digest,
+                run_id,
+                record=record,
+                on_done=on_done,
+                on_fetched=on_fetched,
+            )
             self._futures[request_id] = future
         self._note(future)
         return future, True
+
+    def restore(self, future: Future) -> None:
+        """Add a request of an earlier process as it was."""
+        with self._lock:
+            self._futures.setdefault(future.request_id, future)
 
     def recall(self, request_id: str, digest: str) -> bool:
         """Whether an earlier request, in memory or stored, has this id and payload.
@@ -124,8 +157,12 @@ class FutureTable:
     def finish(self, future: Future, outcome: Outcome) -> None:
         """Set the outcome and wake whoever waits; a second outcome is ignored."""
         with self._lock:
-            if future.outcome is not None:
+            if future.is_ending or future.outcome is not None:
                 return
+            future.is_ending = True
+        if future.record is not None:
+            future.record(outcome)
+        with self._lock:
             future.outcome = outcome
             future.finished_at = time.time()
             waiters, future.waiters = future.waiters, []
@@ -141,20 +178,21 @@ class FutureTable:
     async def wait(self, request_id: str, timeout_s: float) -> Future | None:
         """The request once it is finished, or None when it is still pending after the timeout.
 
-        Raises NotFoundError for an unknown id. A request of an earlier process comes back as it was
-        stored; if it was unfinished, it comes back failed with advice.
+        Raises NotFoundError for an unknown id, ServerUnavailableError when the engine stops first.
+        A request of an earlier process goes on if its run could be taken up; else it comes back as
+        it was stored, or failed with advice.
         """
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         entry = (loop, waiter)
-        with self._lock:
-            future = self._futures.get(request_id)
-            if future is not None and future.outcome is None:
-                future.waiters.append(entry)
+        future = self.get(request_id)
         if future is None:
-            return await asyncio.to_thread(self._from_store, request_id)
-        if future.outcome is not None:
-            return future
+            future = await asyncio.to_thread(self._found, request_id)
+        with self._lock:
+            if future.outcome is not None:
+                return future
+            self._check_open()
+            future.waiters.append(entry)
         try:
             await asyncio.wait_for(waiter, timeout_s)
         except TimeoutError:
@@ -163,6 +201,8 @@ class FutureTable:
             with self._lock:
                 if entry in future.waiters:
                     future.waiters.remove(entry)
+        if future.outcome is None:
+            self._check_open()
         return future
 
     def get(self, request_id: str) -> Future | None:
@@ -173,6 +213,8 @@ class FutureTable:
     def mark_fetched(self, future: Future) -> None:
         """Note that the result went out; large ones are dropped once there are too many."""
         size = _size(future.outcome)
+        if future.fetched_at is None and future.on_fetched is not None:
+            future.on_fetched(future.request_id)
         with self._lock:
             future.fetched_at = future.fetched_at or time.time()
             if size and future.request_id not in self._fetched:
@@ -204,6 +246,23 @@ class FutureTable:
             for request_id in old:
                 self._remove(request_id)
 
+    def is_wanted(self, request_id: str) -> bool:
+        """Whether a result may still be asked for: not fetched, or only a moment ago."""
+        with self._lock:
+            future = self._futures.get(request_id)
+        if future is None:
+            return False
+        return future.fetched_at is None or time.time() - future.fetched_at < _REPEATED_FETCH_S
+
+    def pause(self) -> None:
+        """Take nothing new; who waits is told to come again, which a server's successor answers."""
+        with self._lock:
+            self._is_closing = True
+            waiters = [w for f in self._futures.values() for w in f.waiters]
+        for loop, waiter in waiters:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_wake, waiter)
+
     def fail_pending(self, failure: Failure) -> None:
         """Fail everything that is not finished, when the engine stops."""
         with self._lock:
@@ -211,16 +270,32 @@ class FutureTable:
         for future in pending:
             self.finish(future, failure)
 
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all requests that are stored are in the database; False if they aren't yet."""
+        return self._journal.flush(timeout_s)
+
     def close(self) -> None:
         """Write what is still to be written."""
         self._journal.close()
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise ServerUnavailableError("the server is stopping; send this again in a moment")
+
+    def _found(self, request_id: str) -> Future:
+        if self.revive is not None:
+            self.revive(request_id)
+        return self.get(request_id) or self._from_store(request_id)
 
     def _remove(self, request_id: str) -> None:
         self._futures.pop(request_id, None)
         self._fetched_bytes -= self._fetched.pop(request_id, 0)
 
     def _note(self, future: Future) -> None:
-        if future.kind in _NOT_STORED:
+        # What a run's own log holds is not written twice.
+        is_pending = future.outcome is None
+        is_logged = future.record is not None and is_pending and future.kind in _FREQUENT
+        if future.kind in _NOT_STORED or is_logged:
             return
         outcome = future.outcome
         failure = outcome if isinstance(outcome, Failure) else None
@@ -252,6 +327,9 @@ class FutureTable:
             future.outcome = Failure(record.error or "failed", record.category or "server")
         elif record.state == "done":
             future.outcome = Dropped()
+        elif record.kind == "unload_model":
+            # Either it was done, or the run went with the process that held it.
+            future.outcome = {"type": "unload_model", "model_id": record.run_id}
         else:
             future.outcome = Failure(
                 "the engine stopped before this request was finished; continue from the last "

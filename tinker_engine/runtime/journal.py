@@ -12,12 +12,14 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
+from tinker_engine.errors import StorageError
 from tinker_engine.storage.store import FutureRecord
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 256
 _CLOSE_TIMEOUT_S = 30
+_RETRY_S = 1.0
 
 
 class FutureStore(Protocol):
@@ -37,7 +39,9 @@ class Journal:
 
     def __init__(self, store: FutureStore) -> None:
         self._store = store
-        self._queue: queue.SimpleQueue[FutureRecord | None] = queue.SimpleQueue()
+        # None is the end; an event is set when all before it is written.
+        self._queue: queue.SimpleQueue[FutureRecord | threading.Event | None] = queue.SimpleQueue()
+        self._is_closing = threading.Event()
         self._writer = threading.Thread(target=self._run, name="tinker-engine-journal", daemon=True)
         self._writer.start()
 
@@ -45,8 +49,15 @@ class Journal:
         """Note a record."""
         self._queue.put(record)
 
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was noted is written; False when that takes longer."""
+        written = threading.Event()
+        self._queue.put(written)
+        return written.wait(timeout_s)
+
     def close(self) -> None:
         """Write what is still to be written and stop."""
+        self._is_closing.set()
         self._queue.put(None)
         self._writer.join(timeout=_CLOSE_TIMEOUT_S)
 
@@ -55,7 +66,7 @@ class Journal:
         while is_open:
             batch: dict[str, FutureRecord] = {}
             record = self._queue.get()
-            while record is not None:
+            while isinstance(record, FutureRecord):
                 batch[record.id] = record
                 if len(batch) >= _BATCH or self._queue.empty():
                     break
@@ -63,10 +74,20 @@ class Journal:
             is_open = record is not None
             if batch:
                 self._write(list(batch.values()))
+            if isinstance(record, threading.Event):
+                record.set()
 
     def _write(self, records: Sequence[FutureRecord]) -> None:
-        try:
-            self._store.put_futures(records)
-        # The journal only serves retries across a restart; training must not stop for it.
-        except Exception:
-            logger.exception("%d requests could not be written to the database", len(records))
+        while True:
+            try:
+                self._store.put_futures(records)
+                return
+            except StorageError as error:
+                # Retries across a restart need these; they wait for the disk, training doesn't.
+                logger.warning("%d requests wait to be written: %s", len(records), error)
+                if self._is_closing.wait(_RETRY_S):
+                    return
+            # The journal only serves retries across a restart; training must not stop for it.
+            except Exception:
+                logger.exception("%d requests could not be written to the database", len(records))
+                return

@@ -21,6 +21,11 @@ class OrderGate(Generic[T]):
     _held: dict[int, T] = field(default_factory=dict)
     _held_since: float = 0.0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether items are held back."""
+        return bool(self._held)
+
     def is_past(self, seq_id: int) -> bool:
         """Whether this place was taken before."""
         return seq_id < self.next_seq or seq_id in self._held

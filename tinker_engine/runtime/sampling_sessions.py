@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-import uuid
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +26,10 @@ from tinker_engine.runtime.futures import SAMPLE, Failure, Future, FutureTable
 from tinker_engine.runtime.names import OfferedBase
 from tinker_engine.runtime.queue import ComputeQueue, SampleJob
 from tinker_engine.runtime.records import CsrLayout, IntArray, SampleRequest, SampleResult
+from tinker_engine.runtime.sample_log import SampleLog
 from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.runtime.usage import DiskQuota, Usage, folder_bytes
-from tinker_engine.storage.checkpoints import CheckpointFolders
+from tinker_engine.storage.checkpoints import CheckpointFolders, verify_folder
 from tinker_engine.storage.store import Store
 
 MAX_LOADED = 16
@@ -51,11 +52,12 @@ class Sampler:
     snapshot: Path | None = None
     digest: str | None = None
     clients: int = 0
+    first_cursor: int = 0
     logs: dict[int, CompletionLog] = field(default_factory=dict)
 
     def log(self, clone: int) -> CompletionLog:
         """The completion log of one client of this session."""
-        return self.logs.setdefault(clone, CompletionLog())
+        return self.logs.setdefault(clone, CompletionLog(self.first_cursor))
 
 
 class Samplers:
@@ -71,6 +73,7 @@ class Samplers:
         open_checkpoint: Callable[[CheckpointPath], Path],
         usage: Usage,
         disk: DiskQuota,
+        sample_log: SampleLog | None = None,
     ) -> None:
         self._backend = backend
         self._store = store
@@ -80,6 +83,7 @@ class Samplers:
         self._open_checkpoint = open_checkpoint
         self._usage = usage
         self._disk = disk
+        self._sample_log = sample_log
         self._samplers: dict[str, Sampler] = {}
         self._served: dict[str, Sampler] = {}
         self._ended: OrderedDict[str, Sampler] = OrderedDict()
@@ -121,19 +125,18 @@ class Samplers:
 
     def create_snapshot(self, run_id: str, session_id: str, sampler_id: str) -> str:
         """Snapshot a run's weights as a new sampling session; called on the compute thread."""
-        folder = self._folders.run_dir(run_id) / "snapshots" / uuid.uuid4().hex
-        folder.mkdir(parents=True)
-        try:
-            self._backend.save_adapter(run_id, folder)
-            self._disk.check(folder_bytes(folder))
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        folder = self._folders.snapshot_dir(run_id, sampler_id)
+
+        def fill(new: Path) -> None:
+            self._backend.save_adapter(run_id, new)
+            self._disk.check(folder_bytes(new))
+
+        self._folders.write_folder(folder, fill, name=sampler_id)
         name = self._backend.base.name
         self._store.add_sampler(
             sampler_id, session_id=session_id, base_model=name, model_path=None, run_id=run_id
         )
-        sampler = Sampler(sampler_id, session_id, name, None, lambda: folder, snapshot=folder)
+        sampler = self._snapshot_sampler(sampler_id, session_id, folder)
         with self._lock:
             self._samplers[sampler_id] = sampler
         return sampler_id
@@ -157,15 +160,50 @@ class Samplers:
             run_drop(lambda: self._drop(sampler))
 
     def get(self, sampler_id: str) -> Sampler:
-        """A sampling session of this process; raises NotFoundError."""
+        """A sampling session; one of an earlier process is opened again. Raises NotFoundError."""
         with self._lock:
             sampler = self._samplers.get(sampler_id)
+        sampler = sampler or self._reopened(sampler_id)
         if sampler is None or not self._store.is_mine(sampler.session_id):
             raise NotFoundError(
                 f"sampling session {sampler_id!r} is not open (ended, or from before a restart); "
                 "create the sampling client again"
             )
         return sampler
+
+    def _reopened(self, sampler_id: str) -> Sampler | None:
+        """A session as it was stored, unless its client session is over or its weights are gone."""
+        if self._sample_log is None:
+            return None
+        row = self._store.sampler(sampler_id)
+        if self._store.session(row.session_id).finished is not None:
+            return None
+        sampler = Sampler(sampler_id, row.session_id, row.base_model, row.model_path, None)
+        if row.model_path is not None:
+            path = parse_path(row.model_path)
+            self._store.checkpoint(path)
+            sampler.source = self._source(path)
+        elif row.run_id is not None:
+            folder = self._folders.snapshot_dir(row.run_id, sampler_id)
+            if not folder.is_dir():
+                return None
+            sampler = self._snapshot_sampler(sampler_id, row.session_id, folder)
+        sampler.clients = row.clients
+        # Microseconds since the epoch are more than anyone has been told completions.
+        sampler.first_cursor = time.time_ns() // 1000
+        for request_id in self._sample_log.lost(sampler_id):
+            clone = int(request_id.rpartition(":")[2]) // _CLONE_BLOCK
+            sampler.log(clone).add_lost(request_id)
+        with self._lock:
+            return self._samplers.setdefault(sampler_id, sampler)
+
+    def _snapshot_sampler(self, sampler_id: str, session_id: str, folder: Path) -> Sampler:
+        def source() -> Path:
+            verify_folder(folder, f"the snapshot of {sampler_id}")
+            return folder
+
+        name = self._backend.base.name
+        return Sampler(sampler_id, session_id, name, None, source, snapshot=folder)
 
     def log(self, sampler_id: str, clone: int) -> CompletionLog:
         """Completions of one client of a session; of one that has ended, too.
@@ -201,7 +239,11 @@ class Samplers:
         sampler = self.get(sampler_id)
         with self._lock:
             sampler.clients += 1
-            return sampler.clients
+            number = sampler.clients
+        if self._sample_log is not None:
+            # Numbers must not come again after a restart.
+            self._store.set_sampler_clients(sampler_id, number)
+        return number
 
     def submit(
         self, queue: ComputeQueue, sampler: Sampler, body: SampleBody, digest: str, retry_key: str
@@ -216,6 +258,7 @@ class Samplers:
         log = sampler.log(0 if seq is None else seq // _CLONE_BLOCK)
         is_known = self._futures.get(request_id) is not None
         tokens = 0 if is_known else request.most_tokens
+        keeper = self._sample_log if seq is not None else None
         with self._usage.hold(SAMPLE, tokens) as hold:
 
             def on_done(future: Future) -> None:
@@ -223,10 +266,16 @@ class Samplers:
                 log.add(future)
 
             future, is_new = self._futures.register(
-                request_id, kind=SAMPLE, digest=digest, on_done=on_done
+                request_id,
+                kind=SAMPLE,
+                digest=digest,
+                on_done=on_done,
+                on_fetched=None if keeper is None else keeper.settle,
             )
             if is_new:
                 hold.keep()
+        if is_new and keeper is not None:
+            keeper.accept(request_id)
         if is_new:
             queue.submit_sample(sampler.id, SampleJob(future, request, body.prompt_logprobs_last_n))
         return request_id
@@ -238,16 +287,28 @@ class Samplers:
             future.is_cancelled = True
             self._futures.finish(future, Failure("cancelled by the client", "user"))
 
-    def end_session(self, session_id: str, run_drop: Callable[[Callable[[], None]], None]) -> None:
-        """Close a session's samplers; `run_drop` runs the backend's part on its thread."""
+    def end_session(
+        self,
+        session_id: str,
+        run_drop: Callable[[Callable[[], None]], None],
+        *,
+        is_over: bool = True,
+    ) -> None:
+        """Close a session's samplers; `run_drop` runs the backend's part on its thread.
+
+        Snapshots of a session that isn't over stay on disk if it can be opened again.
+        """
+        keeps = self._sample_log is not None and not is_over
         with self._lock:
             mine = [s for s in self._samplers.values() if s.session_id == session_id]
             for sampler in mine:
-                self._ended[sampler.id] = self._samplers.pop(sampler.id)
+                self._samplers.pop(sampler.id)
+                if not keeps:
+                    self._ended[sampler.id] = sampler
             while len(self._ended) > _ENDED_KEPT:
                 self._ended.popitem(last=False)
         for sampler in mine:
-            run_drop(lambda sampler=sampler: self._drop(sampler))
+            run_drop(lambda sampler=sampler: self._drop(sampler, keeps_files=keeps))
 
     def prepare(self, sampler_id: str) -> None:
         """Load a session's weights unless they are in memory."""
@@ -273,10 +334,14 @@ class Samplers:
         """Move the running batch on."""
         return self._backend.step_samples()
 
-    def _drop(self, sampler: Sampler) -> None:
+    def _drop(self, sampler: Sampler, *, keeps_files: bool = False) -> None:
         if sampler.id in self._loaded:
             del self._loaded[sampler.id]
             self._backend.drop_sampler(sampler.id)
+        if keeps_files:
+            return
+        if self._sample_log is not None:
+            self._sample_log.forget(sampler.id)
         if sampler.snapshot is not None:
             shutil.rmtree(sampler.snapshot, ignore_errors=True)
 

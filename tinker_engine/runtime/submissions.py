@@ -5,29 +5,43 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
-from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.protocol.paths import CheckpointPath, parse_path
 from tinker_engine.runtime.futures import Failure
 from tinker_engine.runtime.jobs import Job
 from tinker_engine.runtime.ordering import OrderGate
 from tinker_engine.runtime.records import RunSpec
+from tinker_engine.runtime.run_journal import CREATE, LoggedRequest, RunJournal
+from tinker_engine.storage.store import spec_from_json
+
+T = TypeVar("T")
 
 
 @dataclass
 class LiveRun:
-    """A run in the backend. `spec` is None until it was created there."""
+    """A run in the backend. `spec` is None until it was created there.
+
+    `journal` is None where runs are not kept over a crash. A run that is parked has left memory:
+    who holds it looks it up again.
+    """
 
     run_id: str
     session_id: str
     base_model: str
     spec: RunSpec | None = None
     failure: Failure | None = None
+    journal: RunJournal | None = None
+    is_parked: bool = False
     last_request_at: float = field(default_factory=time.time)
     gate: OrderGate[Job] = field(default_factory=lambda: OrderGate[Job]())
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def unless_failed(self, work: Callable[[], T]) -> T | Failure:
+        """Do the work, unless the run itself could not be made or restored."""
+        return self.failure if self.failure is not None else work()
 
 
 @dataclass(frozen=True)
@@ -64,3 +78,28 @@ class NewRun:
     def run_id(self) -> str:
         """The id that the SDK computes as well."""
         return f"{self.session_id}:train:{self.model_seq_id}"
+
+    def to_request(self) -> LoggedRequest:
+        """The form in which a run's log holds it."""
+        params = {
+            "session_id": self.session_id,
+            "model_seq_id": self.model_seq_id,
+            "base_model": self.base_model,
+            "digest": self.digest,
+            "user_metadata": None if self.user_metadata is None else dict(self.user_metadata),
+            "spec": None if self.spec is None else asdict(self.spec),
+            "parent": None if self.parent is None else str(self.parent),
+            "with_optimizer": self.with_optimizer,
+        }
+        return LoggedRequest(CREATE, params)
+
+    @staticmethod
+    def of_request(request: LoggedRequest) -> NewRun:
+        """The inverse of `to_request`."""
+        params = dict(request.params)
+        spec, parent = params.pop("spec"), params.pop("parent")
+        return NewRun(
+            **params,
+            spec=None if spec is None else spec_from_json(spec),
+            parent=None if parent is None else parse_path(parent),
+        )

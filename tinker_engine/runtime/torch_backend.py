@@ -47,6 +47,7 @@ from tinker_engine.privacy import (
 from tinker_engine.runtime.agreement import Agreement
 from tinker_engine.runtime.joint_pass import Member, accumulate_jointly
 from tinker_engine.runtime.losses import LOSSES
+from tinker_engine.runtime.memory import ModelSize, check_memory, limit_to, training_bytes
 from tinker_engine.runtime.prefix_cache import PrefixCache
 from tinker_engine.runtime.records import (
     AdamParams,
@@ -64,6 +65,7 @@ from tinker_engine.runtime.records import (
     TrainRequest,
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
+from tinker_engine.runtime.run_progress import read_progress, take_up, write_progress
 from tinker_engine.runtime.sample_batch import SampleBatch, Ticket
 from tinker_engine.runtime.sample_models import MERGE_LIMIT_BYTES, SampledModel, SampledWeights
 from tinker_engine.runtime.sample_watch import Watch
@@ -102,8 +104,10 @@ class TorchBackend:
     ) -> None:
         self._config = config or EngineConfig()
         check_device(self._config.device)
-        if self._config.threads is not None:
-            torch.set_num_threads(self._config.threads)
+        threads = self._config.threads or (1 if self._config.deterministic else None)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        limit_to(self._config.memory_limit_bytes)
         self._base = base
         self.network: Network = make_network(base)
         budget = self._config.activation_bytes or activation_budget()
@@ -166,6 +170,25 @@ class TorchBackend:
             )
         self._load(run, saved, with_optimizer=with_optimizer)
 
+    def save_progress(self, run_id: str, file: Path) -> None:
+        write_progress(file, self.training_run(run_id), self.base.digest)
+
+    def restore_progress(self, run_id: str, file: Path, ledger_dir: Path) -> RunSpec:
+        progress = read_progress(file)
+        if progress.base_digest != self.base.digest:
+            raise CheckpointError(
+                f"run {run_id} belongs to base {progress.base_digest[:12]}, "
+                f"this engine runs {self.base.name} ({self.base.digest[:12]})"
+            )
+        run = self._new_run(progress.spec)
+        if progress.policy is not None:
+            run.mechanism = PrivateMechanism(
+                progress.policy, Ledger.open(ledger_dir), self._noise()
+            )
+        take_up(run, progress)
+        self._put_run(run_id, run)
+        return progress.spec
+
     def drop_run(self, run_id: str) -> None:
         run = self._runs.pop(run_id, None)
         if self._bound is not None and self._bound[0] == run_id:
@@ -175,7 +198,7 @@ class TorchBackend:
             run.mechanism.ledger.close()
 
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
-        self._check(data, loss)
+        self._check(data, loss, layers=1)
         return evaluate(self.adapted_model(run_id), data, self._rows, loss)
 
     def forward_backward(
@@ -194,7 +217,7 @@ class TorchBackend:
 
     def forward_backward_in_turns(self, request: TrainRequest) -> Generator[None, None, LossOutput]:
         run = self.training_run(request.run_id)
-        self._check(request.data, request.loss)
+        self._check(request.data, request.loss, layers=self._kept_layers(run))
         # Asked for anew each time: between turns another run's weights may be the merged ones.
         return accumulate(
             lambda: self.adapted_model(request.run_id),
@@ -222,8 +245,10 @@ class TorchBackend:
             )
         return [results[place] for place in range(len(requests))]
 
-    def optim_step(self, run_id: str, params: AdamParams) -> StepResult:
-        return self.training_run(run_id).step(params)
+    def optim_step(
+        self, run_id: str, params: AdamParams, *, is_repeated: bool = False
+    ) -> StepResult:
+        return self.training_run(run_id).step(params, is_repeated=is_repeated)
 
     def save_state(self, run_id: str, folder: Path) -> None:
         run = self.training_run(run_id)
@@ -351,15 +376,24 @@ class TorchBackend:
         # The ledger comes first: weights must not arrive without what was paid for them.
         if run.mechanism is not None:
             _inherit(run.mechanism.ledger, saved)
+            run.paid = run.mechanism.steps
         run.values = values
         run.adam = saved.adam if with_optimizer else AdamState.zeros(run.layout.trainable)
         run.version += 1
         run.clear_gradients()
 
-    def _check(self, data: Sequence[TrainDatum], loss: LossName) -> None:
+    def _check(self, data: Sequence[TrainDatum], loss: LossName, *, layers: int) -> None:
         if loss not in LOSSES:
             raise RequestError(f"loss {loss!r} is unknown; this engine has {', '.join(LOSSES)}")
         check_data(data, self.base.vocab_size, self.base.max_context)
+        # Two bytes a value is the least that any precision keeps.
+        size = ModelSize(layers, self.base.hidden_size, hidden_bytes=2)
+        check_memory(training_bytes(data, size, self._rows))
+
+    def _kept_layers(self, run: TrainingRun) -> int:
+        """Layers whose input a way back needs, however it is computed."""
+        is_head_alone = all(name == self._base.head_name for name in run.layout.modules)
+        return 1 if is_head_alone else layer_count(self._base)
 
     def adapted_model(self, run_id: str) -> AdaptedModel:
         """The model at a run's present parameters, made once per step."""
@@ -374,7 +408,7 @@ class TorchBackend:
 
     def _member(self, request: TrainRequest) -> Member:
         run = self.training_run(request.run_id)
-        self._check(request.data, request.loss)
+        self._check(request.data, request.loss, layers=self._kept_layers(run))
         known = self._unmerged.get(request.run_id)
         if known is None or known[0] != run.version:
             loras = module_factors(run.layout, run.values, run.spec.alpha)
@@ -486,9 +520,13 @@ def make_network(base: LoadedBase) -> Network:
 
 def _training_rows(base: LoadedBase) -> int:
     """Rows of a training microbatch, unless the configuration says otherwise."""
-    config = cast(Any, base.model).config
-    values = base.info.hidden_size * int(getattr(config, "num_hidden_layers", 1))
+    values = base.info.hidden_size * layer_count(base)
     return min(MOST_ROWS, max(FEWEST_ROWS, MICROBATCH_VALUES // values))
+
+
+def layer_count(base: LoadedBase) -> int:
+    """Layers of a base, 1 where its configuration doesn't say."""
+    return int(getattr(cast(Any, base.model).config, "num_hidden_layers", None) or 1)
 
 
 def _shape(modules: Mapping[str, torch.nn.Module], name: str) -> tuple[int, int]:

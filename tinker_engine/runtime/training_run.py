@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tinker_engine.errors import NonFiniteError, RequestError
 from tinker_engine.models.digests import tensor_bytes
-from tinker_engine.numerics.adamw import AdamState, adamw_step, clip_gradient
+from tinker_engine.numerics.adamw import AdamState, adamw_step, clip_gradient, stays_finite
 from tinker_engine.numerics.lora import LoraLayout
 from tinker_engine.privacy import PrivateMechanism
 from tinker_engine.runtime.records import AdamParams, RunSpec, StepResult
@@ -51,7 +51,8 @@ class TrainingRun:
     """State of one run; `values` (size,) fp32 holds all LoRA factors, the trained ones first.
 
     `accumulator` (trainable,) is fp64 in a private run (sum of clipped gradients), else fp32.
-    `targets` are the suffixes as they apply to the base.
+    `targets` are the suffixes as they apply to the base. `paid` counts the ledger's events that the
+    present values are past: one more is a step that was released and then lost with its process.
     """
 
     spec: RunSpec
@@ -63,6 +64,7 @@ class TrainingRun:
     accumulator: Tensor = field(default_factory=lambda: torch.zeros(0))
     gradients: int = 0
     version: int = 0
+    paid: int = 0
     statistics: ClipStatistics = field(default_factory=ClipStatistics)
 
     def __post_init__(self) -> None:
@@ -78,16 +80,15 @@ class TrainingRun:
     def add_gradient(self, gradient: Tensor) -> None:
         """Add one request's gradient sum (trainable,), all of it or nothing; it is taken over.
 
-        Raises NonFiniteError without adding anything.
+        Raises NonFiniteError without adding anything when it, or the sum, isn't finite.
         """
+        if self.gradients:
+            gradient += self.accumulator
         if not bool(torch.isfinite(gradient).all()):
             raise NonFiniteError(
                 "the gradient is not finite; lower the learning rate or look for extreme weights"
             )
-        if self.gradients == 0:
-            self.accumulator = gradient
-        else:
-            self.accumulator += gradient
+        self.accumulator = gradient
         self.gradients += 1
 
     def state_digest(self) -> str:
@@ -97,28 +98,50 @@ class TrainingRun:
             digest.update(tensor_bytes(tensor))
         return digest.hexdigest()
 
-    def step(self, params: AdamParams) -> StepResult:
-        """Apply one AdamW update and clear the accumulator; see Backend.optim_step."""
-        gradient, metrics = self._private_gradient() if self.mechanism else self._plain_gradient()
+    def step(self, params: AdamParams, *, is_repeated: bool = False) -> StepResult:
+        """Apply one AdamW update and clear the accumulator; see Backend.optim_step.
+
+        Raises NonFiniteError when the update would leave a value that isn't finite; the run stays
+        as it is then.
+        """
+        state_digest = self.state_digest() if self.mechanism else ""
+        gradient, metrics = (
+            self._private_gradient(self.mechanism, state_digest, is_repeated)
+            if self.mechanism
+            else self._plain_gradient()
+        )
+        is_safe = stays_finite(gradient, params)
+        values, adam = self.values[: self.layout.trainable], self.adam
+        if not is_safe:
+            # Tried on copies: what overflows can't be taken back.
+            gradient, values = gradient.clone(), values.clone()
+            adam = AdamState(adam.first.clone(), adam.second.clone(), adam.step)
         metrics["optim:gradient_norm"] = clip_gradient(gradient, params.grad_clip_norm)
-        adamw_step(self.values[: self.layout.trainable], gradient, self.adam, params)
+        try_step(values, gradient, adam, params, check=not is_safe)
+        if not is_safe:
+            self.values[: self.layout.trainable] = values
+            self.adam = adam
         self.version += 1
+        if self.mechanism is not None:
+            mine = self.mechanism.place(state_digest) if is_repeated else self.mechanism.steps
+            self.paid = max(self.paid, mine)
         self.clear_gradients()
         return StepResult(step=self.adam.step, metrics=metrics)
 
     def _plain_gradient(self) -> tuple[Tensor, dict[str, float]]:
         if self.gradients == 0:
             raise RequestError("optim_step without forward_backward: there is no gradient to apply")
-        gradient = self.accumulator
-        if not bool(torch.isfinite(gradient).all()):
-            self.clear_gradients()
-            raise NonFiniteError("the accumulated gradient overflowed; the step was not applied")
-        return gradient, {}
+        return self.accumulator, {}
 
-    def _private_gradient(self) -> tuple[Tensor, dict[str, float]]:
-        mechanism = self.mechanism
-        assert mechanism is not None
-        update = mechanism.release(self.state_digest(), self.accumulator.numpy())
+    def _private_gradient(
+        self, mechanism: PrivateMechanism, state_digest: str, is_repeated: bool
+    ) -> tuple[Tensor, dict[str, float]]:
+        # An update that somebody may have seen is the only one for its step.
+        update = (
+            mechanism.released(state_digest)
+            if is_repeated or self.paid < mechanism.steps
+            else mechanism.release(state_digest, self.accumulator.numpy())
+        )
         metrics = {
             "privacy:epsilon": mechanism.epsilon(),
             "privacy:steps": float(mechanism.steps),
@@ -126,6 +149,27 @@ class TrainingRun:
             **self.statistics.metrics(),
         }
         return torch.from_numpy(np.ascontiguousarray(update)), metrics
+
+
+def try_step(
+    values: Tensor, gradient: Tensor, adam: AdamState, params: AdamParams, *, check: bool
+) -> None:
+    """One AdamW update in place; with `check`, raises NonFiniteError if anything overflowed."""
+    try:
+        adamw_step(values, gradient, adam, params)
+        is_finite = not check or all(
+            bool(torch.isfinite(tensor).all()) for tensor in (values, adam.first, adam.second)
+        )
+    # torch refuses a factor beyond fp32 by a RuntimeError.
+    except (ArithmeticError, RuntimeError):
+        if not check:
+            raise
+        is_finite = False
+    if not is_finite:
+        raise NonFiniteError(
+            "the update is not finite; the step was not applied, and its gradients are kept: "
+            "lower learning_rate or weight_decay, set grad_clip_norm, or raise eps"
+        )
 
 
 def factors(layout: LoraLayout, values: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

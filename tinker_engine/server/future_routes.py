@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from tinker_engine.errors import EngineError
+from tinker_engine.errors import EngineError, NotFoundError
 from tinker_engine.protocol.requests import RetrieveFutureBody, RetrieveFuturesBody
 from tinker_engine.protocol.results import (
     PROTOBUF,
@@ -21,10 +21,14 @@ from tinker_engine.server.answers import JsonResponse, error_response, parse
 # SDKs give up on a poll after 45 seconds.
 LONG_POLL_S = 30.0
 TRY_AGAIN_STATUS = 408
+_SAMPLE_ID = ":sample:"
 
 
 class GoneError(EngineError):
-    """The result was fetched and dropped; send the request again if it is still needed."""
+    """The result is not kept any more: fetched and dropped, or lost in a restart.
+
+    Send the request again if it is still needed; SDKs do so for samples.
+    """
 
     category = "user"
     status = 410
@@ -40,7 +44,12 @@ def future_routes(engine: Engine) -> APIRouter:
         body = await parse(request, RetrieveFutureBody, limit)
         if not engine.is_request_mine(body.request_id):
             raise unknown_request(body.request_id)
-        future = await engine.futures.wait(body.request_id, LONG_POLL_S)
+        try:
+            future = await engine.futures.wait(body.request_id, LONG_POLL_S)
+        except NotFoundError as error:
+            if _SAMPLE_ID not in body.request_id:
+                raise
+            raise GoneError("this sample was lost in a restart; send it again") from error
         if future is None or future.outcome is None:
             return _try_again(body.request_id)
         wants_proto = PROTOBUF in request.headers.get("accept", "")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Generator
 
 import uvicorn
 
@@ -19,6 +22,7 @@ _START_TIMEOUT_S = 30.0
 _KEEP_ALIVE_S = 120
 _BACKLOG = 4096
 _SWITCH_S = 0.001
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Host:
@@ -46,7 +50,8 @@ class Host:
         self._socket = _listen(host, port)
         bound_host, bound_port = self._socket.getsockname()[:2]
         self.base_url = f"http://{_url_host(bound_host)}:{bound_port}"
-        self._server = uvicorn.Server(
+        self._server = _Server(
+            engine,
             uvicorn.Config(
                 create_app(engine, self._keys),
                 log_config=None,
@@ -57,7 +62,7 @@ class Host:
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=2,
                 backlog=_BACKLOG,
-            )
+            ),
         )
         self._thread: threading.Thread | None = None
 
@@ -74,7 +79,11 @@ class Host:
             time.sleep(0.002)
 
     def run(self) -> None:
-        """Serve in the foreground until a signal ends it, then stop the engine."""
+        """Serve in the foreground until a signal ends it, then stop the engine.
+
+        The job at hand is finished; clients are told to try again, which the next server on this
+        home answers.
+        """
         # The compute thread holds the interpreter between short tensor operations; the others get
         # their turn five times as often, so that answers stay quick.
         sys.setswitchinterval(_SWITCH_S)
@@ -82,6 +91,7 @@ class Host:
         # walked through every now and then, which stops all threads for half a second.
         gc.collect()
         gc.freeze()
+        self._server.pauses = True
         try:
             self._server.run([self._socket])
         finally:
@@ -99,6 +109,34 @@ class Host:
     def _close(self) -> None:
         self._keys.close()
         self.engine.close()
+
+
+class _Server(uvicorn.Server):
+    """Lets go of held polls when a signal ends it, instead of cutting their connections."""
+
+    def __init__(self, engine: Engine, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._engine = engine
+        self.pauses = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """As uvicorn's own, which would end the process by the signal before the engine stopped."""
+        if not self.pauses or threading.current_thread() is not threading.main_thread():
+            with super().capture_signals():
+                yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.pauses:
+            self._engine.pause()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -104,14 +104,14 @@ def training_routes(engine: Engine) -> APIRouter:
     @router.post("/optim_step")
     def optim_step(body: OptimStepBody, request: Request) -> Response:
         where = _where(body, "optim_step", request)
-        with _Place(engine, where, "optim_step"):
+        with _Place(engine, where):
             params = _adam(body)
         return _submitted(engine.runs.optim_step(where, params), body.model_id)
 
     @router.post("/save_weights")
     def save_weights(body: SaveWeightsBody, request: Request) -> Response:
         where = _where(body, "save_weights", request)
-        with _Place(engine, where, "save_weights"):
+        with _Place(engine, where):
             name = body.path or f"step-{uuid.uuid4().hex[:12]}"
             path = CheckpointPath(where.run_id, "weights", check_name(name))
             ttl_s = check_ttl(body.ttl_seconds)
@@ -128,7 +128,7 @@ def training_routes(engine: Engine) -> APIRouter:
     def save_weights_for_sampler(body: SaveForSamplerBody, request: Request) -> Response:
         # A retry counts the sampling session up, although it is the same request.
         where = _where(body, "sampler", request, without=frozenset({"sampling_session_seq_id"}))
-        with _Place(engine, where, "save_weights_for_sampler"):
+        with _Place(engine, where):
             if body.kind != "snapshot":
                 raise RequestError("kind 'inflight' is not served yet; use kind='snapshot'")
             ttl_s = check_ttl(body.ttl_seconds)
@@ -147,7 +147,7 @@ def training_routes(engine: Engine) -> APIRouter:
     @router.post("/save_weights_external")
     def save_weights_external(body: SaveExternalBody, request: Request) -> Response:
         where = _where(body, "save_weights_external", request)
-        with _Place(engine, where, "save_weights_external"):
+        with _Place(engine, where):
             recipients = tuple(body.age_encryption_recipients or ())
             check_recipients(recipients)
             path = CheckpointPath(where.run_id, "external_weights", check_name(body.path))
@@ -208,15 +208,15 @@ def check_ttl(ttl_seconds: int | None) -> int | None:
 class _Place:
     """Checks that fail inside use up the request's place, so that later requests can go on."""
 
-    def __init__(self, engine: Engine, where: Submission, kind: str) -> None:
-        self._engine, self._where, self._kind = engine, where, kind
+    def __init__(self, engine: Engine, where: Submission) -> None:
+        self._engine, self._where = engine, where
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, RequestError):
-            self._engine.runs.reject(self._where, self._kind, error)
+            self._engine.runs.reject(self._where, error)
 
 
 def _where(
@@ -254,9 +254,7 @@ def _snapshot(engine: Engine, where: Submission, body: SaveForSamplerBody) -> st
     number = body.sampling_session_seq_id
     tag = uuid.uuid4().hex[:12] if number is None else str(number)
     sampler_id = f"{session_id}:sample:{tag}"
-    return engine.runs.snapshot(
-        where, lambda: engine.samplers.create_snapshot(where.run_id, session_id, sampler_id)
-    )
+    return engine.runs.snapshot(where, session_id, sampler_id)
 
 
 def _adam(body: OptimStepBody) -> AdamParams:

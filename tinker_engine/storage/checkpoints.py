@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tinker_engine.errors import CheckpointError, EngineError, NotFoundError
+from tinker_engine.errors import CheckpointError, NotFoundError, StorageError
 from tinker_engine.protocol.paths import CheckpointPath, run_folder_name
 
 DIGESTS_FILE = "digests.json"
 _TEMPORARY = ".new-"
 _REPLACED = ".old-"
 _DELETED = ".gone-"
+_LOG = "log"
 _STALE_AFTER_S = 24 * 3600
 _FORMAT = 1
 
@@ -51,6 +52,18 @@ class CheckpointFolders:
         """Folder of a private run's ledger and stored updates."""
         return self.run_dir(run_id) / "ledger"
 
+    def snapshot_dir(self, run_id: str, sampler_id: str) -> Path:
+        """Folder of the unnamed snapshot that a sampling session was made for."""
+        return self.run_dir(run_id) / "snapshots" / sampler_id.replace(":", "-")
+
+    def log_dir(self, run_id: str) -> Path:
+        """Folder of a run's request log and saved state, with which it goes on after a crash."""
+        return self.run_dir(run_id) / _LOG
+
+    def run_logs(self) -> list[Path]:
+        """The log folders of all runs."""
+        return list(self._runs_dir.glob(f"*/{_LOG}"))
+
     def folder(self, path: CheckpointPath) -> Path:
         """Where a checkpoint's files are, or would be."""
         return self.run_dir(path.run_id) / path.kind / path.name
@@ -65,13 +78,22 @@ class CheckpointFolders:
         """Let `fill` write into a new folder and put it in place.
 
         Raises CheckpointError when the checkpoint exists and `overwrite` is false, and
-        EngineError when the disk refuses; neither leaves a partial folder.
+        StorageError when the disk refuses; neither leaves a partial folder.
         """
         final = self._recovered(path)
         if final.exists() and not overwrite:
             raise CheckpointError(
                 f"{path} exists already; choose another name, or save with overwrite=True"
             )
+        return self.write_folder(final, fill, name=str(path))
+
+    def write_folder(
+        self, final: Path, fill: Callable[[Path], object], *, name: str
+    ) -> FolderFacts:
+        """Let `fill` write into a new folder and put it in place of what is there.
+
+        Raises StorageError when the disk refuses, and leaves no partial folder then.
+        """
         temporary = final.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
             temporary.mkdir(parents=True)
@@ -80,7 +102,7 @@ class CheckpointFolders:
             _flush(temporary)
             _move_into_place(temporary, final)
         except OSError as error:
-            raise EngineError(f"{path} could not be written: {error}") from error
+            raise StorageError(f"{name} could not be written: {error}") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return facts

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from tinker_engine.errors import ServerUnavailableError
+from tinker_engine.errors import ServerUnavailableError, StorageError
 
-HEAD_REVISION = "0005"
+HEAD_REVISION = "0006"
 _BUSY_TIMEOUT_MS = 30_000
 
 
@@ -56,14 +56,21 @@ class Database:
         """A transaction that is committed at the end of the block.
 
         On SQLite it takes the write lock at once: a lock that is upgraded from reading to writing
-        fails immediately when another process writes, instead of waiting for its turn.
+        fails immediately when another process writes, instead of waiting for its turn. Raises
+        StorageError when the database can't take the write, and then nothing was written.
         """
-        with (
-            self._engine.connect().execution_options(immediate=True) as connection,
-            Session(connection) as session,
-            session.begin(),
-        ):
-            yield session
+        try:
+            with (
+                self._engine.connect().execution_options(immediate=True) as connection,
+                Session(connection) as session,
+                session.begin(),
+            ):
+                yield session
+        except OperationalError as error:
+            raise StorageError(
+                f"the database refused a write ({error.orig}); free disk space or see that it "
+                "runs, and send this again"
+            ) from error
 
     def migrate(self) -> None:
         """Bring the tables to the current revision; raises ServerUnavailableError if it can't."""
@@ -81,9 +88,15 @@ class Database:
 
 
 def _open(url: str) -> Engine:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise ServerUnavailableError(
+            f"database_url is not an SQLAlchemy URL: {error}; expected sqlite:///FILE or "
+            "postgresql://USER@HOST/DATABASE"
+        ) from error
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        return _open_remote(parsed)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
@@ -113,6 +126,20 @@ def _open(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
     return engine
+
+
+def _open_remote(url: URL) -> Engine:
+    # SQLAlchemy's own default driver is psycopg2, which this project doesn't use.
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise ServerUnavailableError(
+            f"database_url needs {error.name}; for PostgreSQL: pip install 'aragora[postgres]'"
+        ) from error
+    except SQLAlchemyError as error:
+        raise ServerUnavailableError(f"database_url can't be used: {error}") from error
 
 
 def _revision(engine: Engine) -> str | None:

@@ -329,6 +329,13 @@ class Store:
                 if db.get(SamplerRow, sampler_id) is None:
                     raise CheckpointError(f"session {session_id!r} does not exist") from error
 
+    def set_sampler_clients(self, sampler_id: str, clients: int) -> None:
+        """Note how many clients have joined a sampling session."""
+        with self._db.write() as db:
+            db.execute(
+                update(SamplerRow).where(SamplerRow.id == sampler_id).values(clients=clients)
+            )
+
     def sampler(self, sampler_id: str) -> SamplerRow:
         """A sampling session's row; raises NotFoundError."""
         with self._db.read() as db:

@@ -121,7 +121,10 @@ class CheckpointRow(Base):
 
 
 class SamplerRow(Base):
-    """One sampling session; `model_path` is None for the bare base and for unnamed snapshots."""
+    """One sampling session; `model_path` is None for the bare base and for unnamed snapshots.
+
+    `clients` is how many further clients have joined it.
+    """
 
     __tablename__ = "samplers"
 
@@ -131,3 +134,4 @@ class SamplerRow(Base):
     model_path: Mapped[str | None]
     base_model: Mapped[str]
     created_at: Mapped[float]
+    clients: Mapped[int] = mapped_column(default=0, server_default="0")

@@ -68,7 +68,7 @@ def test_completions_are_reported_once(raw: httpx.Client, session_id: str) -> No
     assert sorted(seen) == sorted(sent)
     last = {"target": target, "prev_cursor": cursor, "timeout": 0, "retrieved_request_ids": seen}
     assert raw.post("/retrieve_futures", json=last).json() == {"completions": [], "cursor": cursor}
-    assert raw.post("/retrieve_future", json={"request_id": seen[0]}).status_code == 404
+    assert raw.post("/retrieve_future", json={"request_id": seen[0]}).status_code == 410
 
 
 @pytest.mark.parametrize(

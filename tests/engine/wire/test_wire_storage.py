@@ -5,12 +5,21 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_cluster import start_cluster
 from sqlalchemy import create_engine, inspect
 
-from tinker_engine.errors import CheckpointError, EngineError, NotFoundError, RequestError
+from tinker_engine.errors import (
+    CheckpointError,
+    EngineError,
+    NotFoundError,
+    RequestError,
+    ServerUnavailableError,
+)
 from tinker_engine.protocol.paths import CheckpointPath, parse_path, run_folder_name
 from tinker_engine.runtime.ordering import OrderGate
 from tinker_engine.runtime.records import PrivacyPolicy, RunSpec
@@ -36,11 +45,35 @@ def folders(tmp_path: Path) -> CheckpointFolders:
     return CheckpointFolders(tmp_path / "runs")
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    yield from start_cluster()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind that the engine supports."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state' / 'engine.sqlite3'}"
+    server: str = request.getfixturevalue("cluster")
+    name = f"db{uuid.uuid4().hex}"
+    engine = create_engine(with_driver(server), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    database = Database(f"sqlite:///{tmp_path / 'state' / 'engine.sqlite3'}")
+def store(url: str) -> Iterator[Store]:
+    database = Database(url)
     database.migrate()
-    return Store(database)
+    yield Store(database)
+    database.close()
 
 
 def test_written_folder_opens_with_the_same_digest(folders: CheckpointFolders) -> None:
@@ -119,17 +152,18 @@ def test_path_round_trip() -> None:
     assert run_folder_name("abc:train:0") == "abc-train-0"
 
 
-def test_migrated_tables_are_the_declared_ones(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+def test_migrated_tables_are_the_declared_ones(url: str) -> None:
     database = Database(url)
     database.migrate()
     database.migrate()
-    found = inspect(create_engine(url))
+    found = inspect(create_engine(with_driver(url)))
     for table in Base.metadata.sorted_tables:
         columns = {c["name"]: c for c in found.get_columns(table.name)}
         assert set(columns) == {c.name for c in table.columns}
         assert all(columns[c.name]["nullable"] == c.nullable for c in table.columns)
-        assert {i["name"] for i in found.get_indexes(table.name)} == {i.name for i in table.indexes}
+        # PostgreSQL lists the index behind a unique constraint as well.
+        indexes = [i for i in found.get_indexes(table.name) if "duplicates_constraint" not in i]
+        assert {i["name"] for i in indexes} == {i.name for i in table.indexes}
 
 
 def test_run_record_round_trip(store: Store) -> None:
@@ -153,8 +187,7 @@ def test_run_record_round_trip(store: Store) -> None:
     assert store.list_checkpoints(run.id).total == 1
 
 
-def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+def test_two_writers_wait_for_each_other(url: str) -> None:
     stores: list[Store] = []
     for _ in range(2):
         database = Database(url)
@@ -181,6 +214,28 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     stored = stores[0].future("b19")
     assert stored is not None
     assert stored.result == {"i": 19}
+
+
+def test_sampler_numbers_are_kept(store: Store) -> None:
+    store.add_session("abc", sdk_version="x", display_name="é", user_metadata={"a": [1]})
+    for _ in range(2):
+        store.add_sampler(
+            "abc:sample:0", session_id="abc", base_model="nano", model_path=None, run_id=None
+        )
+    store.set_sampler_clients("abc:sample:0", 3)
+    assert store.sampler("abc:sample:0").clients == 3
+    assert store.session("abc").user_metadata == {"a": [1]}
+    assert store.session_members("abc") == ([], ["abc:sample:0"])
+    with pytest.raises(CheckpointError):
+        store.add_sampler(
+            "x:sample:0", session_id="x", base_model="n", model_path=None, run_id=None
+        )
+
+
+def test_a_database_that_cannot_be_used_is_told_so() -> None:
+    for wrong in ("nonsense", "postgresql://u@127.0.0.1:1/x", "oracle+oracledb://u@h/x"):
+        with pytest.raises(ServerUnavailableError):
+            Database(wrong).migrate()
 
 
 def test_gate_lets_through_in_order() -> None:
