@@ -7,13 +7,18 @@ loaded anything: an idle process with the same imports.
 from __future__ import annotations
 
 import json
-import resource
 import time
+from pathlib import Path
 
 
 def peak_mb() -> float:
-    """Largest resident set of this process so far, in MB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """Largest resident set of this program so far, in MB (Linux counts in KiB).
+
+    Not ru_maxrss, which begins with the parent's: an idle process would look larger than it is.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    peak = next(line for line in lines if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024 / 1e6
 
 
 class Meter:

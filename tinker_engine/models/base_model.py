@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tinker_engine.errors import ModelLoadError
 from tinker_engine.models.digests import base_digest, text_digest, tokenizer_digest
+from tinker_engine.numerics.library_caches import bound_library_caches
 from tinker_engine.runtime.records import BaseInfo
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -136,6 +137,7 @@ def _load_weights(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def freeze_base(name: str, path: str, model: nn.Module, tokenizer: Any, config: Any) -> LoadedBase:
     """Freeze an instantiated model and work out its identity; see `load_base`."""
+    bound_library_caches()
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
