@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,18 @@ def test_nothing_that_users_send_is_in_the_log(served: Served) -> None:
     assert any(r["key"] is None for r in requests if r["status"] == 401)
 
 
+def metrics_at_rest(served: Served) -> httpx.Response:
+    """The metrics once nothing is in line any more; earlier requests are answered at submission."""
+    until = time.monotonic() + 30
+    while True:
+        answer = httpx.get(f"{served.base_url}/metrics", trust_env=False)
+        if "\ntinker_engine_queue_depth 0" in answer.text or time.monotonic() > until:
+            return answer
+        time.sleep(0.05)
+
+
 def test_metrics_are_prometheus_and_count(served: Served) -> None:
-    answer = httpx.get(f"{served.base_url}/metrics", trust_env=False)
+    answer = metrics_at_rest(served)
     assert answer.headers["content-type"].startswith("text/plain")
     families = {f.name: f for f in text_string_to_metric_families(answer.text)}
     values = {
