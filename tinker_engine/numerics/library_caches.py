@@ -2,15 +2,15 @@
 
 oneDNN and its wrapper in torch keep one prepared product, with its buffers, for every shape they
 met, 1,024 of them by default. Rows differ from pass to pass here, so that is hundreds of MB after a
-few hundred sequences, for products that hardly ever come back. A few dozen are all that one pass
-uses; `make evidence NAME=speed-sft` shows what it saves and that it costs next to nothing.
+few hundred sequences, for products that hardly ever come back. Those of one pass fit into
+the bound; `make evidence NAME=speed-sft` measures the memory and the speed.
 """
 
 from __future__ import annotations
 
 import os
 
-KEPT = "32"
+KEPT = "80"
 VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
