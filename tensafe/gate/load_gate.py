@@ -7,6 +7,7 @@ gives an admission.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from tensafe.tgsp.text import one_line
 from tensafe.tgsp.trust import TrustStore
 from tensafe.tgsp.verification import Verification, unlaid, verify
 
+_log = logging.getLogger(__name__)
 _MOST_FAULTS, _LONGEST = 20, 400
 
 
@@ -122,6 +124,7 @@ def _timed(name: StepName, step: Callable[[], Findings], before: float = 0.0) ->
         found = Findings((str(error),))
     # The edge where a step's crash becomes its refusal: a hostile package must not pass by it.
     except Exception as error:
+        _log.exception("step %s of the load gate could not be run", name)
         found = Findings((f"could not be run: {type(error).__name__}: {error}",))
     faults = tuple(_plain(fault) for fault in found.faults[:_MOST_FAULTS])
     return GateStep(
