@@ -1,39 +1,51 @@
 """An agent's set of adapters: what was admitted once may be switched to, and nothing else.
 
-Admission asks a gate. The default gate refuses everything; `PackageAdmission` verifies a signed
-package against the trust store. What was admitted is kept by digest under aragora's home, so that
-a later process finds the same set, and every use checks that the file is still that digest.
+Admission asks a gate. The default gate refuses everything; `PackageAdmission` is tensafe's load
+gate. What was admitted is kept by digest under aragora's home, so that a later process finds the
+same set, and every use checks that the file is still the one that was judged: the weights alone
+don't say with which alpha they are applied.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aragora.config import AragoraConfig
 from aragora.errors import AdapterRefusedError
 
+if TYPE_CHECKING:
+    from tensafe.gate.load_records import RunningBase
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """A gate's word on one package. `payload_digest` is the adapter's, "" when it was refused."""
+    """A gate's word on one package; both digests are "" when it was refused.
+
+    `package_digest` is the whole file's, `payload_digest` that of the weights in it.
+    """
 
     is_admitted: bool
     reason: str
     payload_digest: str = ""
-    base_model: str = ""
+    package_digest: str = ""
 
 
 @dataclass(frozen=True)
 class AdmissionRequest:
-    """What is to be let in: for which agent, on which base, in place of which adapter digest."""
+    """What is to be let in: for which agent, on which base, in place of which adapter digest.
+
+    `base` is None on a server that doesn't say what it runs.
+    """
 
     agent: str
     adapter: str
     package: Path
-    base_digest: str | None
+    base: RunningBase | None
     replaces: str | None
 
 
@@ -54,39 +66,42 @@ class NoAdmission:
 
 
 class PackageAdmission:
-    """Admits signed packages that are intact, trusted, gated and made for the agent's base."""
+    """tensafe's load gate: all seven steps against the agent's base; the report is kept."""
 
     def judge(self, request: AdmissionRequest) -> Verdict:
-        """Verify the package; whatever is wrong is the verdict's reason."""
+        """Run the gate; whatever is wrong with the package is the verdict's reason."""
         from tensafe.errors import TensafeError
-        from tensafe.tgsp import load_trust, open_package, trust_path, verify_package
+        from tensafe.gate.load_gate import judge_package, keep_report
+        from tensafe.tgsp import load_trust, tensafe_home, trust_path
 
-        try:
-            result = verify_package(request.package, load_trust(trust_path()))
-            manifest = result.require(trusted=True)
-            with open_package(request.package) as package:
-                digest = package.payload_hash()
-        except TensafeError as error:
-            return Verdict(False, str(error))
-        if digest != result.payload_hash:
-            return Verdict(False, f"{request.package} changed while it was verified")
-        if not manifest.view.rvu_safety.screening_passed:
-            return Verdict(False, "its screening did not pass")
-        stated = (manifest.view.provenance or {}).get("base_weights")
-        if request.base_digest is None or stated != request.base_digest:
-            return Verdict(
-                False, f"it was made for base {str(stated)[:12]}, not {request.base_digest}"
-            )
-        return Verdict(True, result.why, digest, manifest.view.model.base_model)
+        if request.base is None:
+            return Verdict(False, "the server doesn't say which base it runs, so nothing fits it")
+        # A copy: nobody can exchange the file between the gate's look and the digest.
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                copy = Path(shutil.copy(request.package, scratch))
+                report = judge_package(copy, request.base, load_trust(trust_path()))
+                kept = keep_report(report, tensafe_home() / "gate")
+            except (TensafeError, OSError) as error:
+                return Verdict(False, str(error))
+        if not report.accepted:
+            reasons = "; ".join(f"{step.name}: {step.reason}" for step in report.failed)
+            return Verdict(False, f"the load gate said no: {reasons} (report {kept})")
+        reason = f"let in by the load gate (report {kept})"
+        return Verdict(True, reason, report.adapter_digest, report.package_digest)
 
 
 @dataclass(frozen=True)
 class AdmittedAdapter:
-    """One member of a set: the package it came from, its payload digest and the gate's reason."""
+    """One member of a set: the package it came from, and the gate's reason.
+
+    `digest` is the weights' (its name in records), `package_digest` the whole file's.
+    """
 
     name: str
     package: str
     digest: str
+    package_digest: str
     reason: str
     at: float
 

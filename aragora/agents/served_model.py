@@ -21,6 +21,7 @@ from tinker_engine.recipes.chat_format import ChatFormat, ChatMessage
 if TYPE_CHECKING:
     import tinker
 
+    from tensafe.gate.load_records import RunningBase
     from tinker_engine.connection import Connection
 
 SHORT_CONTEXT = 2048
@@ -67,6 +68,12 @@ class ServedModel:
     def is_small(self) -> bool:
         """Whether the base has a short memory and few words, so that prompts must be brief."""
         return self.max_context is not None and self.max_context <= SHORT_CONTEXT
+
+    def running(self) -> RunningBase | None:
+        """The base as the load gate wants to know it; None unless the server is this engine."""
+        from tensafe.gate.running import running_base
+
+        return None if self.base_digest is None else running_base(self.connection)
 
     def load(self, path: str | None) -> tinker.SamplingClient:
         """The sampling client of a `tinker://` path, None for the bare base."""

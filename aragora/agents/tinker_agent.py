@@ -131,14 +131,19 @@ class TinkerAgent(ChatAgent):
         served = self.open()
         active = self._active[1]
         request = AdmissionRequest(
-            self._name, adapter, package, served.base_digest, active.digest if active else None
+            self._name, adapter, package, served.running(), active.digest if active else None
         )
         verdict = self._admission.judge(request)
-        if not verdict.is_admitted or not verdict.payload_digest:
+        if not (verdict.is_admitted and verdict.payload_digest and verdict.package_digest):
             self._tell("refused", adapter, verdict.payload_digest or None, verdict.reason)
             raise AdapterRefusedError(f"{package}: not admitted as {adapter!r}: {verdict.reason}")
         member = AdmittedAdapter(
-            adapter, str(package.resolve()), verdict.payload_digest, verdict.reason, time.time()
+            name=adapter,
+            package=str(package.resolve()),
+            digest=verdict.payload_digest,
+            package_digest=verdict.package_digest,
+            reason=verdict.reason,
+            at=time.time(),
         )
         self._load(served, member)
         self._adapters.add(member)
@@ -274,20 +279,21 @@ class TinkerAgent(ChatAgent):
 
     def _load(self, served: ServedModel, member: AdmittedAdapter) -> str:
         """The path of an adapter on the engine; its package must still be what was admitted."""
-        path = self._paths.get(member.digest)
+        path = self._paths.get(member.package_digest)
         if path is not None:
             return path
-        import hashlib
+        import shutil
 
         from tensafe.errors import TensafeError
-        from tensafe.screen.subject import ADAPTER_WEIGHTS, open_subject
+        from tensafe.screen.subject import open_subject
+        from tensafe.tgsp import package_digest
         from tinker_engine.errors import EngineError
 
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                subject = open_subject(Path(member.package), Path(scratch))
-                weights = (subject.adapter_dir / ADAPTER_WEIGHTS).read_bytes()
-                if hashlib.sha256(weights).hexdigest() != member.digest:
+                copy = Path(shutil.copy(member.package, scratch))
+                subject = open_subject(copy, Path(scratch) / "files")
+                if package_digest(copy) != member.package_digest:
                     raise AdapterRefusedError(
                         f"{member.package} is no longer what was admitted as {member.name!r}"
                     )
@@ -295,7 +301,7 @@ class TinkerAgent(ChatAgent):
                 served.load(path)
             except (TensafeError, EngineError, OSError) as error:
                 raise AdapterRefusedError(f"adapter {member.name!r}: {error}") from error
-        self._paths[member.digest] = path
+        self._paths[member.package_digest] = path
         return path
 
     def _tell(self, kind: str, adapter: str, digest: str | None, reason: str) -> None:

@@ -130,7 +130,7 @@ def test_a_broken_package_is_refused_and_a_changed_one_no_longer_loads(tmp_path:
     agent = TinkerAgent(name="ann", admission=PackageAdmission())
     with pytest.raises(AdapterRefusedError):
         agent.admit("x", bad)
-    AdapterSet.of("ann").add(AdmittedAdapter("x", str(bad), "0" * 64, "was fine", 1.0))
+    AdapterSet.of("ann").add(AdmittedAdapter("x", str(bad), "0" * 64, "0" * 64, "was fine", 1.0))
     again = TinkerAgent(name="ann")
     with pytest.raises(AdapterRefusedError):
         again.set_adapter("x")
