@@ -9,10 +9,10 @@ embeddings gets an adapter of its own: embeddings stay as they are (PEFT's defau
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tinker_engine.errors import ModelLoadError
@@ -117,3 +117,13 @@ def _two_part_suffixes(names: Iterable[str]) -> list[str]:
 
 def _leaf_suffixes(names: Iterable[str]) -> list[str]:
     return sorted({name.rsplit(".", 1)[-1] for name in names})
+
+
+def linear_shape(modules: Mapping[str, nn.Module], name: str) -> tuple[int, int]:
+    """(in, out) of a linear module."""
+    module = modules.get(name)
+    if module is None:
+        raise ModelLoadError(f"the base model has no linear module {name!r}")
+    weight = cast(Tensor, module.weight)
+    rows, columns = int(weight.shape[0]), int(weight.shape[1])
+    return (columns, rows) if isinstance(module, nn.Linear) else (rows, columns)

@@ -6,6 +6,7 @@ import torch
 
 # Narrower bases train in minutes either way, and in fp32 to the same weights on any processor.
 NARROWEST_BF16 = 512
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def auto_dtype(hidden_size: int) -> torch.dtype:

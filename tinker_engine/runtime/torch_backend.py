@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,28 +13,24 @@ from tinker_engine.config import EngineConfig
 from tinker_engine.errors import (
     CheckpointError,
     EngineError,
-    ModelLoadError,
     NotFoundError,
     PrivacyPolicyError,
     RequestError,
 )
-from tinker_engine.models.adapter_files import AdapterConfig, read_adapter, write_adapter
+from tinker_engine.models.adapter_files import AdapterConfig, write_adapter
 from tinker_engine.models.base_model import LoadedBase
-from tinker_engine.models.generic_network import GenericNetwork, frozen_linear
+from tinker_engine.models.generic_network import GenericNetwork
 from tinker_engine.models.llama_network import make_llama_network
-from tinker_engine.models.targets import linear_modules, resolve_targets
+from tinker_engine.models.targets import linear_modules, linear_shape, resolve_targets
 from tinker_engine.models.training_memory import activation_budget, plain_rows
 from tinker_engine.numerics.adamw import AdamState
-from tinker_engine.numerics.adapted_linear import adapt
-from tinker_engine.numerics.cross_entropy import OutputHead
 from tinker_engine.numerics.lora import (
-    LoraFactors,
     LoraLayout,
     initial_parameters,
     module_factors,
 )
 from tinker_engine.numerics.network import Network
-from tinker_engine.numerics.precision import auto_dtype
+from tinker_engine.numerics.precision import DTYPES, auto_dtype
 from tinker_engine.privacy import (
     Ledger,
     NoiseSource,
@@ -44,11 +38,10 @@ from tinker_engine.privacy import (
     SecureNoise,
     resolve_policy,
 )
-from tinker_engine.runtime.agreement import Agreement
+from tinker_engine.runtime.adapted_base import adapted_base
 from tinker_engine.runtime.joint_pass import Member, accumulate_jointly
 from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.runtime.memory import ModelSize, check_memory, limit_to, training_bytes
-from tinker_engine.runtime.prefix_cache import PrefixCache
 from tinker_engine.runtime.records import (
     AdamParams,
     BaseInfo,
@@ -66,10 +59,9 @@ from tinker_engine.runtime.records import (
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
 from tinker_engine.runtime.run_progress import read_progress, take_up, write_progress
-from tinker_engine.runtime.sample_batch import SampleBatch, Ticket
-from tinker_engine.runtime.sample_models import MERGE_LIMIT_BYTES, SampledModel, SampledWeights
+from tinker_engine.runtime.sample_batch import Ticket
 from tinker_engine.runtime.sample_watch import Watch
-from tinker_engine.runtime.sampler import TextRules
+from tinker_engine.runtime.torch_samplers import TorchSamplers
 from tinker_engine.runtime.training_pass import (
     Accumulation,
     AdaptedModel,
@@ -81,8 +73,6 @@ from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-BARE = "base"
 # Rows x width x layers of a microbatch: what is kept for the backward pass grows with it, while
 # products gain nothing from more than a few hundred rows.
 MICROBATCH_VALUES = 2 << 20
@@ -114,15 +104,9 @@ class TorchBackend:
         self.network.recompute_rows = plain_rows(base, budget)
         self._noise = noise
         self._runs: dict[str, TrainingRun] = {}
-        self._samplers: dict[str, SampledModel] = {}
-        self._bare: AdaptedModel | None = None
-        self._weights = SampledWeights()
-        self._prefixes = PrefixCache(self._config.prefix_memory_bytes)
-        self._agreement = Agreement()
-        self._batch = self._new_batch()
+        self._samplers = TorchSamplers(base, self.network, self._config)
         self._bound: tuple[str, int, AdaptedModel] | None = None
         self._unmerged: dict[str, tuple[int, AdaptedModel]] = {}
-        self._head = frozen_linear(base.head_name, base.head)
         self._rows = self._config.microbatch_tokens or _training_rows(base)
 
     @property
@@ -132,7 +116,7 @@ class TorchBackend:
     def shape(self) -> BaseShape:
         modules = linear_modules(self._base.model)
         config = cast(Any, self._base.model).config
-        return BaseShape({name: _shape(modules, name) for name in modules}, _experts(config))
+        return BaseShape({name: linear_shape(modules, name) for name in modules}, _experts(config))
 
     @property
     def tokenizer(self) -> Any:
@@ -265,70 +249,23 @@ class TorchBackend:
     # Samplers
 
     def create_sampler(self, sampler_id: str, adapter: Path | None) -> str | None:
-        if sampler_id in self._samplers:
-            raise RequestError(f"sampler {sampler_id!r} exists already")
-        if adapter is None:
-            self._samplers[sampler_id] = self._sampled(BARE, None, {})
-            return None
-        files = read_adapter(adapter)
-        modules = linear_modules(self._base.model)
-        layout = LoraLayout.of(
-            {n: _shape(modules, n) for n in files.factors}, files.config.rank, trains_a=False
-        )
-        try:
-            values = flat_values(layout, files.factors)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"adapter {adapter} doesn't fit {self.base.name}: {error}"
-            ) from error
-        loras = module_factors(layout, values, files.config.alpha)
-        # Another alpha makes another model of the same weights.
-        key = f"{files.digest}:{files.config.alpha / files.config.rank}"
-        self._samplers[sampler_id] = self._sampled(key, files.digest, loras)
-        return files.digest
+        return self._samplers.create(sampler_id, adapter)
 
     def drop_sampler(self, sampler_id: str) -> None:
-        self._samplers.pop(sampler_id, None)
+        self._samplers.drop(sampler_id)
 
     def begin_sample(self, sampler_id: str, request: SampleRequest, watch: Watch) -> Ticket:
-        return self._batch.add(self._sampler(sampler_id), request, watch)
+        return self._samplers.begin(sampler_id, request, watch)
 
     def step_samples(self) -> list[tuple[object, SampleResult | Exception]]:
-        try:
-            ended = self._batch.step()
-        # Nobody may be left waiting for rows that can't be computed any more.
-        except Exception as error:
-            logger.exception("a sampling step failed")
-            ended = self._batch.abandon(error)
-        for ticket, outcome in ended:
-            if isinstance(outcome, SampleResult):
-                self._compare(ticket, outcome)
-        return list(ended)
+        return self._samplers.step()
 
     def sampling_figures(self) -> dict[str, float | None]:
-        return {
-            "sampling_rows": self._batch.row_count,
-            "prefix_bytes": self._prefixes.size_bytes,
-            "prefix_tokens_reused": self._prefixes.reused_tokens,
-            "largest_logprob_gap": self._agreement.largest_gap,
-        }
+        return self._samplers.figures()
 
     def sample(self, sampler_id: str, requests: Sequence[SampleRequest]) -> list[SampleResult]:
         """Answer requests at once, beside the running batch; the first error is raised."""
-        model, batch = self._sampler(sampler_id), self._new_batch()
-        tickets: list[Ticket] = []
-        for index, request in enumerate(requests):
-            try:
-                tickets.append(batch.add(model, request, Watch()))
-            except RequestError as error:
-                raise RequestError(f"request {index}: {error}") from error
-        answers: dict[Ticket, SampleResult] = {}
-        while batch.is_busy:
-            for ticket, outcome in batch.step():
-                if isinstance(outcome, Exception):
-                    raise outcome
-                answers[ticket] = outcome
-        return [answers[ticket] for ticket in tickets]
+        return self._samplers.answer(sampler_id, requests)
 
     def encode_stop(self, text: str) -> tuple[int, ...]:
         return tuple(self._base.tokenizer.encode(text, add_special_tokens=False))
@@ -342,7 +279,7 @@ class TorchBackend:
             )
         targets, names = resolve_targets(self._base.model, spec.targets)
         modules = linear_modules(self._base.model)
-        shapes = {name: _shape(modules, name) for name in names}
+        shapes = {name: linear_shape(modules, name) for name in names}
         layout = LoraLayout.of(shapes, spec.rank, trains_a=spec.lora_train == "both")
         values = initial_parameters(layout, spec.seed)
         return TrainingRun(spec, targets, layout, values, AdamState.zeros(layout.trainable))
@@ -402,7 +339,9 @@ class TorchBackend:
             return self._bound[2]
         self._bound = None
         loras = module_factors(run.layout, run.values, run.spec.alpha)
-        model = self._adapt(loras, self._training_dtype(run.spec.precision))
+        model = adapted_base(
+            self._base, self.network, loras, self._training_dtype(run.spec.precision)
+        )
         self._bound = (run_id, run.version, model)
         return model
 
@@ -413,81 +352,16 @@ class TorchBackend:
         if known is None or known[0] != run.version:
             loras = module_factors(run.layout, run.values, run.spec.alpha)
             dtype = self._training_dtype(run.spec.precision)
-            known = run.version, self._adapt(loras, dtype, can_merge=False)
+            known = (
+                run.version,
+                adapted_base(self._base, self.network, loras, dtype, can_merge=False),
+            )
             self._unmerged[request.run_id] = known
         return Member(Accumulation(run, request.data, request.loss), known[1])
-
-    def _adapt(
-        self, loras: Mapping[str, LoraFactors], dtype: torch.dtype, *, can_merge: bool = True
-    ) -> AdaptedModel:
-        weights = sum(f.a.shape[1] * f.bt.shape[1] for f in loras.values())
-        merge = can_merge and weights * dtype.itemsize <= MERGE_LIMIT_BYTES
-        adapted = self.network.adapt(loras, dtype=dtype, merge=merge)
-        head = adapt(self._head, loras, dtype=dtype, merge=merge)
-        return AdaptedModel(
-            self.network, adapted, OutputHead(head, self._base.logit_softcap), dtype
-        )
 
     def _training_dtype(self, precision: Precision) -> torch.dtype:
         asked = self._config.precision if precision == "auto" else precision
         return auto_dtype(self.base.hidden_size) if asked == "auto" else DTYPES[asked]
-
-    def _sampler(self, sampler_id: str) -> SampledModel:
-        sampler = self._samplers.get(sampler_id)
-        if sampler is None:
-            raise NotFoundError(f"no sampler {sampler_id!r} on this engine")
-        return sampler
-
-    def _sampled(
-        self, key: str, digest: str | None, loras: Mapping[str, LoraFactors]
-    ) -> SampledModel:
-        """A model to sample from; all of them share one copy of the base's weights."""
-        dtype, head = self._sampling_dtype, self._head
-        if self._bare is None:
-            self._bare = self._adapt({}, dtype)
-        beside = self._bare
-        if loras:
-            bare = self._bare
-            adapted = self.network.adapt(loras, dtype=dtype, merge=False, shared=bare.adapted)
-            linear = adapt(head, loras, dtype=dtype, merge=False, shared=bare.head.linear)
-            beside = AdaptedModel(self.network, adapted, replace(bare.head, linear=linear), dtype)
-        size = sum(f.a.shape[1] * f.bt.shape[1] for f in loras.values()) * dtype.itemsize
-        return SampledModel(key, digest, beside, lambda: self._merged(loras, dtype), size)
-
-    def _merged(self, loras: Mapping[str, LoraFactors], dtype: torch.dtype) -> AdaptedModel:
-        """A copy of the weights with the factors in it; where there are none, the base's own."""
-        assert self._bare is not None
-        bare = self._bare
-        adapted = self.network.adapt(loras, dtype=dtype, merge=True, shared=bare.adapted)
-        head = frozen_linear(self._base.head_name, self._base.head)
-        linear = adapt(head, loras, dtype=dtype, merge=True, shared=bare.head.linear)
-        return AdaptedModel(self.network, adapted, replace(bare.head, linear=linear), dtype)
-
-    def _new_batch(self) -> SampleBatch:
-        rules = TextRules(
-            max_context=self.base.max_context,
-            vocab_size=self.base.vocab_size,
-            end_ids=_end_ids(self._base),
-            decode=lambda tokens: str(self._base.tokenizer.decode(tokens)),
-        )
-        limit = self._config.sample_memory_bytes
-        decoder = partial(self.network.decoder, self._sampling_dtype)
-        return SampleBatch(rules, decoder, self._weights, self._prefixes, limit)
-
-    def _compare(self, ticket: Ticket, result: SampleResult) -> None:
-        key, prompt, sequence = ticket.model.key, ticket.request.prompt, result.sequences[0]
-        if self._agreement.wants(key, prompt, sequence):
-            (model,) = self._weights.of([ticket.model]).values()
-            self._agreement.compare(key, model, prompt, sequence)
-
-    @property
-    def _sampling_dtype(self) -> torch.dtype:
-        asked = self._config.precision
-        if asked != "auto":
-            return DTYPES[asked]
-        # Elsewhere only adapted modules would be rounded, which gains nothing.
-        is_whole = self.network.mixes_adapters
-        return auto_dtype(self.base.hidden_size) if is_whole else torch.float32
 
     def _adapter_config(self, run: TrainingRun) -> AdapterConfig:
         modules = linear_modules(self._base.model)
@@ -529,16 +403,6 @@ def layer_count(base: LoadedBase) -> int:
     return int(getattr(cast(Any, base.model).config, "num_hidden_layers", None) or 1)
 
 
-def _shape(modules: Mapping[str, torch.nn.Module], name: str) -> tuple[int, int]:
-    """(in, out) of a linear module."""
-    module = modules.get(name)
-    if module is None:
-        raise ModelLoadError(f"the base model has no linear module {name!r}")
-    weight = cast(torch.Tensor, module.weight)
-    rows, columns = int(weight.shape[0]), int(weight.shape[1])
-    return (columns, rows) if isinstance(module, torch.nn.Linear) else (rows, columns)
-
-
 def _experts(config: Any) -> int:
     """Experts of a layer, by the names that model families give them; 0 when dense."""
     for name in ("num_experts", "num_local_experts", "n_routed_experts"):
@@ -570,13 +434,3 @@ def _inherit(ledger: Ledger, saved: SavedRun) -> None:
             ledger.merge(source.events, source)
     finally:
         source.close()
-
-
-def _end_ids(base: LoadedBase) -> frozenset[int]:
-    """Tokens after which the base's own generation settings end a text."""
-    ids: Any = getattr(getattr(base.model, "generation_config", None), "eos_token_id", None)
-    if ids is None:
-        ids = base.tokenizer.eos_token_id
-    if ids is None:
-        return frozenset()
-    return frozenset(ids if isinstance(ids, list) else [ids])

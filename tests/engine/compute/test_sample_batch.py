@@ -194,10 +194,10 @@ def test_cancelled_requests_free_their_rows(tmp_path, monkeypatch):
 def test_memory_is_bounded_and_what_never_fits_is_refused(tmp_path):
     row = CacheShape(2, 2, 8, torch.float32).bytes_for(64)
     tight = backend_with_adapters(tmp_path)
-    tight._batch._limit = row
+    tight._samplers._batch._limit = row
     with pytest.raises(RequestError, match=r"sample_memory_bytes"):
         tight.begin_sample("base", request([1], max_tokens=30), Watch())
-    tight._batch._limit = 3 * row
+    tight._samplers._batch._limit = 3 * row
     many = request([1, 2], num_samples=6, temperature=1.0, seed=9)
     tight.begin_sample("base", many, Watch())
     most, ended = 0, []
