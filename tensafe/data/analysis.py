@@ -218,12 +218,17 @@ def _count(tally: _Tally, example: Example, seen: set[bytes]) -> None:
 
 
 def _layout(extraction: Extraction, tally: _Tally) -> Layout:
-    """The layout of most rows of a table, or of most of a text."""
+    """The layout of most rows of a table, or of most of a text.
+
+    It says what the file holds, not what was made of it: a question that came from a heading or a
+    table's head doesn't make running text a list of questions.
+    """
     asked = tally.examples["qa"] + tally.examples["chat"]
     skipped = tally.skipped[PREFERENCE] > asked + tally.examples["text"]
     if extraction.has_preference or skipped:
         return "preference"
-    if tally.chars["text"] > tally.chars["qa"] + tally.chars["chat"]:
+    written = tally.chars["text"] + extraction.made_chars
+    if written > tally.chars["qa"] - extraction.made_chars + tally.chars["chat"]:
         return "plain text"
     if not asked:
         return "none"

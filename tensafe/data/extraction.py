@@ -43,7 +43,8 @@ class ReadOptions:
 class Extraction:
     """One file on its way to examples. `mapping` is known before the first item is taken.
 
-    `items` can be walked once; the counts are complete when it is exhausted.
+    `items` can be walked once; the counts are complete when it is exhausted. `made_chars` counts
+    the characters of pairs whose question is not in the text (`Pair.is_made`).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Extraction:
     items: Iterator[Example | Unreadable | Skipped]
     records: int = 0
     chars: int = 0
+    made_chars: int = 0
     chat_layouts: tuple[str, ...] = ()
     has_preference: bool = False
 
@@ -110,6 +112,7 @@ def _from_prose(
         if isinstance(part, LeftOut):
             yield Skipped(part.reason, part.place)
         elif isinstance(part, Pair):
+            extraction.made_chars += part.is_made * (len(part.question) + len(part.answer) + 1)
             yield pair_example(part, extraction.name)
         else:
             yield from _wanted(cutter.take(part), options)

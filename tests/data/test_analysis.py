@@ -56,6 +56,24 @@ def test_few_answers_that_repeat_are_labels_only_where_they_are_most(tmp_path: P
     assert analyze_data(tmp_path).files[0].layout == "Q&A"
 
 
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ("# Shop\n\n## Opening hours\n\nIt is open from nine to five on weekdays.\n", "plain text"),
+        ("# Shop\n\n| name | terms |\n|---|---|\n| Wren | MIT |\n| Bison | BSD |\n", "plain text"),
+        ("# Shop\n\n## When is it open?\n\nFrom nine to five on weekdays.\n", "Q&A"),
+        ("| Question | Answer |\n|---|---|\n| Is it open? | Yes. |\n| Why? | It pays. |\n", "Q&A"),
+    ],
+)  # fmt: skip
+def test_questions_made_from_headings_and_heads_dont_change_what_a_text_is(
+    tmp_path: Path, text: str, layout: str
+) -> None:
+    (tmp_path / "page.md").write_text(text, encoding="utf-8")
+    (file,) = analyze_data(tmp_path).files
+    assert file.layout == layout
+    assert file.examples["qa"] >= 1
+
+
 def test_duplicates_are_counted_within_and_across_files(tmp_path: Path) -> None:
     rows: list[object] = [{"question": f"What is {i}?", "answer": f"It is {i}."} for i in range(10)]
     records(tmp_path, "a.jsonl", [*rows, {"question": "what is 3?", "answer": "It is 3"}])

@@ -159,7 +159,7 @@ class GlossaryReader:
                 yield LeftOut(UNFINISHED, entry.place)
                 continue
             passage = f"term {_key(entry.term)}"
-            yield Pair(question_for(entry.term), definition, entry.place, passage)
+            yield Pair(question_for(entry.term), definition, entry.place, passage, is_made=True)
 
 
 def _is_defined(entries: Sequence[Entry]) -> bool:

@@ -64,7 +64,7 @@ def _section(
     fits = _MIN_BODY_CHARS <= len(text) <= passage_chars
     question = question_from(heading.text) if heading and heading.level > 1 else None
     if heading and question and fits and is_whole:
-        yield Pair(question, text, heading.place)
+        yield Pair(question, text, heading.place, is_made="?" not in heading.text)
         return
     if heading:
         yield heading

@@ -37,6 +37,7 @@ def table_pairs(rows: Sequence[dict[str, str]], paragraph: Paragraph) -> Iterato
     names = list(rows[0])
     mapping = infer_mapping(rows, ColumnChoice())
     names_things = _names_things(rows)
+    is_asked = isinstance(mapping, ColumnMapping) and _asks(mapping, rows)
     for number, row in enumerate(rows, start=1):
         passage = f"{paragraph.place} row {number}"
         if plain_name(names[0]) in _TERM_NAMES and plain_name(names[1]) in _MEANING_NAMES:
@@ -49,7 +50,7 @@ def table_pairs(rows: Sequence[dict[str, str]], paragraph: Paragraph) -> Iterato
             return
         for question, answer in asked:
             if row[names[0]].strip() and answer.strip(" -–—"):
-                yield Pair(question, answer, paragraph.place, passage)
+                yield Pair(question, answer, paragraph.place, passage, is_made=not is_asked)
 
 
 def _names_things(rows: Sequence[dict[str, str]]) -> bool:
