@@ -1,4 +1,4 @@
-"""Packages for the load gate: a good one, and ways to make it bad, signed anew where possible.
+"""Packages for claims about them: a good one, and ways to make it bad, signed anew where possible.
 
 The behaviour layers' figures are this script's input, shaped as a screening's; the weight layers
 of the record are measured on the adapter.
@@ -38,14 +38,15 @@ from tensafe.tgsp.canonical import canonical_json, sha256_hex
 from tensafe.tgsp.keys import encode64, now
 from tensafe.tgsp.manifest import manifest_hash, signed_message
 from tensafe.tgsp.reader import MAGIC, split_package
+from tinker_engine.runtime.records import BaseInfo
 
 Raw = dict[str, Any]
 Tensors = dict[str, Any]
 Make = Callable[[bytes, KeyPair], bytes]
 
 
-def good_package(path: Path, adapter: Path, base: RunningBase, signer: KeyPair) -> Path:
-    """The adapter in a package that says of itself what a run's package says."""
+def good_package(path: Path, adapter: Path, base: RunningBase | BaseInfo, signer: KeyPair) -> Path:
+    """The adapter in a package, named as its file, that says of itself what a run's says."""
     declared = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     lora = LoraShape(declared["r"], declared["lora_alpha"], tuple(declared["target_modules"]))
     record = screening_record(adapter)
@@ -53,7 +54,7 @@ def good_package(path: Path, adapter: Path, base: RunningBase, signer: KeyPair) 
     skill = SkillInfo("An ordinary adapter.")
     evaluation = EvaluationInfo(0.9, (0.83, 0.94), 0.1, 100, hex_of("evaluation"))
     facts = SkillFacts(
-        "gate-evidence", "general", model, lora, skill, evaluation, (), None, signer.identity,
+        path.stem, "general", model, lora, skill, evaluation, (), None, signer.identity,
         trained_on=400,
     )  # fmt: skip
     report = str(record["report_digest"])
@@ -61,7 +62,7 @@ def good_package(path: Path, adapter: Path, base: RunningBase, signer: KeyPair) 
         path,
         payload=adapter / "adapter_model.safetensors",
         metadata=PackageMetadata(
-            name="gate-evidence",
+            name=path.stem,
             domain="general",
             created=now(),
             model=model,
