@@ -17,7 +17,7 @@ from evidence._tiny_families import CONFIGS
 from tinker_engine.models.generic_network import GenericNetwork
 from tinker_engine.models.llama_network import LlamaNetwork, make_llama_network
 from tinker_engine.numerics.packing import Limits
-from tinker_engine.runtime import torch_backend
+from tinker_engine.runtime import adapted_base
 
 FAST = set(CONFIGS) - {"gpt2", "gpt-neox"}
 
@@ -47,7 +47,7 @@ def test_other_targets(family, targets, make_backend, make_spec, data, ledger_di
 
 
 def test_unmerged_adapters_give_the_same(make_backend, make_spec, data, ledger_dir, monkeypatch):
-    monkeypatch.setattr(torch_backend, "MERGE_LIMIT_BYTES", 0)
+    monkeypatch.setattr(adapted_base, "MERGE_LIMIT_BYTES", 0)
     backend = make_backend("qwen2")
     backend.create_run("r", make_spec(targets=(*SEVEN, "lm_head")), ledger_dir)
     randomise(backend, "r")

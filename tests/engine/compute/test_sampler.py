@@ -146,7 +146,7 @@ def test_end_of_text_ends_unless_asked_to_go_past_it(make_backend, monkeypatch):
     backend.create_sampler("s", None)
     free = backend.sample("s", [request([5, 6])])[0].sequences[0].tokens
     monkeypatch.setattr(
-        "tinker_engine.runtime.torch_backend._end_ids", lambda _base: frozenset([free[3]])
+        "tinker_engine.runtime.torch_samplers.end_ids", lambda _base: frozenset([free[3]])
     )
     asked = [request([5, 6]), request([5, 6], goes_past_end=True)]
     ended, past = (r.sequences[0] for r in backend.sample("s", asked))
