@@ -109,6 +109,17 @@ def _with_stop(sampler_id: str) -> dict[str, Any]:
     return body
 
 
+def log_with(served: Served, request_id: str) -> str:
+    """The log once a request's line is in it: a line is written after its answer has gone out."""
+    until = time.monotonic() + 30
+    while True:
+        text = served.log.read_text("utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if request_id in whole or time.monotonic() > until:
+            return whole
+        time.sleep(0.05)
+
+
 def test_nothing_that_users_send_is_in_the_log(served: Served) -> None:
     headers = {"X-API-Key": KEY, "X-Idempotency-Key": SECRET, "User-Agent": SECRET}
     with httpx.Client(
@@ -125,8 +136,8 @@ def test_nothing_that_users_send_is_in_the_log(served: Served) -> None:
         client.post("/forward_backward", content=SECRET.encode() * 9)
         httpx.get(f"{client.base_url}sessions", headers={"X-API-Key": SECRET}, trust_env=False)
         asked = client.get("/sessions")
-    lines = [json.loads(line) for line in served.log.read_text("utf-8").splitlines()]
-    text = served.log.read_text("utf-8")
+    text = log_with(served, asked.headers["x-request-id"])
+    lines = [json.loads(line) for line in text.splitlines()]
     for secret in (SECRET, "SECRETKEY", things.run_id, "[5, 6, 7"):
         assert secret not in text
     requests = [line for line in lines if line["logger"] == "tinker_engine.requests"]
