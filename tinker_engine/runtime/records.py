@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float32]
 
 LoraTrain = Literal["both", "B"]
 Precision = Literal["auto", "fp32", "bf16"]
-LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo"]
+LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo", "dpo"]
 
 
 @dataclass(frozen=True)
