@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 VOCAB = 8192
 RANK, ALPHA = 30, 64
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 BATCH = 8
+PAIRS, PAIR_BATCH = 24, 4
 LEARNING_RATE = 1e-4
 SHORTEST, LONGEST, MEAN = 32, 512, 166
 # Matrix products of one token: (in, out) of each linear map, layers of them, and the head.
@@ -21,8 +22,16 @@ LINEARS = ((512, 1024), (512, 512), (512, 2816), (1408, 512))
 LAYERS = 8
 
 
+class Pair(TypedDict):
+    """A prompt with two answers, as token ids."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+
 def build(folder: Path, sequences: int) -> None:
-    """Write config, weights, tokenizer and `data.json` (lists of token ids) into a folder."""
+    """Write config, weights, tokenizer, `data.json` (lists of token ids) and `pairs.json`."""
     import numpy as np
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -53,6 +62,24 @@ def build(folder: Path, sequences: int) -> None:
     lengths = _lengths(rng, sequences)
     rows = [rng.integers(2, VOCAB, length).tolist() for length in lengths]
     (folder / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    (folder / "pairs.json").write_text(json.dumps(_pairs(rng)), encoding="utf-8")
+
+
+def _pairs(rng: Any) -> list[Pair]:
+    """Prompts of half a sequence's length, and two answers that make up two whole ones."""
+    pairs: list[Pair] = []
+    lengths = _lengths(rng, 2 * PAIRS)
+    for first, second in zip(lengths[::2], lengths[1::2], strict=True):
+        prompt = min(first, second) // 2
+        parts = (prompt, first - prompt, second - prompt)
+        ids = [rng.integers(2, VOCAB, length).tolist() for length in parts]
+        pairs.append(Pair(prompt=ids[0], chosen=ids[1], rejected=ids[2]))
+    return pairs
+
+
+def pairs_in(folder: Path) -> list[Pair]:
+    """The pairs of `build`."""
+    return json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
 
 
 def _lengths(rng: Any, count: int) -> list[int]:

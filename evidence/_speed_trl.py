@@ -21,6 +21,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from evidence import _speed_model as setting
 from evidence._speed_meter import Meter
+from evidence._speed_trl_start import AtFirstStep
 
 PACKED = {
     "packing": True,
@@ -35,16 +36,6 @@ GROUPED = {
     "model_init_kwargs": {"dtype": "bfloat16"},
 }
 MODES: dict[str, dict[str, Any]] = {"default": {}, "packed": PACKED, "grouped": GROUPED}
-
-
-class _AtFirstStep(transformers.TrainerCallback):
-    """Starts the meter with the first step: loading and packing aren't the step's."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._meter.start()
 
 
 def train(folder: Path, rows: list[list[int]], mode: str, meter: Meter) -> None:
@@ -71,7 +62,7 @@ def train(folder: Path, rows: list[list[int]], mode: str, meter: Meter) -> None:
                 target_modules=list(setting.TARGETS),
                 task_type="CAUSAL_LM",
             ),
-            callbacks=[_AtFirstStep(meter)],
+            callbacks=[AtFirstStep(meter)],
         )
         trainer.train()
 

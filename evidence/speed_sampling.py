@@ -19,13 +19,23 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from evidence import _sampling_work as work
 from evidence import _speed_model as setting
 from evidence._report import conclude
-from evidence.speed_sft import gemm_ceiling
+from evidence._speed_contest import gemm_ceiling
 
 Rates = dict[str, float]
+
+
+class Verdict(NamedTuple):
+    """What was measured, and whether the claim holds."""
+
+    figures: dict[str, object]
+    holds: bool
+
+
 CONTENDERS: dict[str, tuple[str, ...]] = {
     "engine": ("-m", "evidence._sampling_engine", "{folder}", "auto"),
     "engine fp32": ("-m", "evidence._sampling_engine", "{folder}", "fp32"),
@@ -104,8 +114,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--brief", action="store_true", help="one round of what the claim names")
     options = parser.parse_args()
+    verdict = contest(1 if options.brief else options.rounds, gemm_ceiling(), brief=options.brief)
+    conclude("speed-sampling", verdict.figures, holds=verdict.holds)
+
+
+def contest(rounds: int, ceiling: dict[str, float], *, brief: bool = False) -> Verdict:
+    """Build the model, alternate, compare; brief: the engine and `generate` alone."""
     llama = llama_interpreter()
-    names = ["engine", "HF fp32"] if options.brief else [n for n in CONTENDERS if n != LLAMA]
+    names = ["engine", "HF fp32"] if brief else [n for n in CONTENDERS if n != LLAMA]
     if llama is None:
         print("llama-cpp-python can't be imported: that part of the claim was not checked")
     else:
@@ -115,9 +131,8 @@ def main() -> None:
         work.build(folder)
         if llama is not None:
             work.write_gguf(folder)
-        ceiling = gemm_ceiling()
-        results = alternate(folder, names, 1 if options.brief else options.rounds, llama)
-    judge(results, ceiling)
+        results = alternate(folder, names, rounds, llama)
+    return judge(results, ceiling)
 
 
 def llama_is_native(rates: dict[str, Rates]) -> bool:
@@ -136,7 +151,7 @@ def llama_is_native(rates: dict[str, Rates]) -> bool:
     return is_native
 
 
-def judge(results: dict[str, list[Rates]], ceiling: dict[str, float]) -> None:
+def judge(results: dict[str, list[Rates]], ceiling: dict[str, float]) -> Verdict:
     """Medians, ratios, and the distance to the machine's matrix products."""
     rates = {
         name: {what: statistics.median(row[what] for row in rows) for what in rows[0]}
@@ -160,7 +175,7 @@ def judge(results: dict[str, list[Rates]], ceiling: dict[str, float]) -> None:
     is_native = llama_is_native(rates)
     beats_llama = not is_native or times[LLAMA]["plain 32"] >= 1.05
     holds = times["HF fp32"]["adapter 32"] >= 2.2 and beats_llama and cost < 0.05
-    figures = {
+    figures: dict[str, object] = {
         "times": times,
         "llama_cpp_was_compared": is_native,
         "adapter_cost_at_32": round(cost, 3),
@@ -168,7 +183,7 @@ def judge(results: dict[str, list[Rates]], ceiling: dict[str, float]) -> None:
         "tokens_per_cpu_s": {n: {w: round(r) for w, r in f.items()} for n, f in rates.items()},
         "gemm_gflops": {name: round(rate) for name, rate in ceiling.items()},
     }
-    conclude("speed-sampling", figures, holds=holds)
+    return Verdict(figures, holds)
 
 
 if __name__ == "__main__":
