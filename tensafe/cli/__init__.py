@@ -12,7 +12,8 @@ from importlib import import_module
 import typer
 
 COMMANDS = (
-    "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "keys",
+    "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "import_",
+    "validate", "keys", "doctor",
 )  # fmt: skip
 
 

@@ -119,6 +119,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
         untested=(
             "Tested on a held-out fifth of the same data alone; other sources were not tried.",
         ),
+        license=config.license or "",
     )
     return PackageMetadata(
         name=config.adapter_name,
@@ -159,6 +160,7 @@ def run_provenance(
             "steps_done": training.steps,
             "stopped": training.stopped,
         },
+        labels={"license": config.license} if config.license else {},
     )
 
 
@@ -173,6 +175,7 @@ def _skill(config: TrainConfig, domain: str, dataset: Dataset) -> SkillInfo:
         capabilities=("answers held-out questions of the same data set",),
         input_format="chat messages; " + ("several turns" if chats else "one user turn"),
         output_format="text",
+        compliance=config.compliance,
     )
 
 
