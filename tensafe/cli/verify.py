@@ -254,7 +254,7 @@ def _privacy(view: ManifestView) -> str:
     if privacy is None:
         return "not stated"
     if privacy.mechanism == "none" or privacy.epsilon is None or privacy.delta is None:
-        return "none: trained without differential privacy"
+        return "none: no differential privacy is claimed"
     return f"{privacy.mechanism}, epsilon {privacy.epsilon:.3f} at delta {privacy.delta:.2e}"
 
 

@@ -121,6 +121,7 @@ def _metadata(
         trained_on=len(imported.dataset.train) or None,
         untested=UNTESTED,
         license=config.license or "",
+        is_foreign=True,
     )
     return PackageMetadata(
         name=config.adapter_name,

@@ -45,6 +45,7 @@ class SkillFacts:
 
     `trained_on` counts training examples (None: not known here); `untested` are limits that the
     run's own configuration implies, in full sentences; `license` is the owner's statement.
+    `is_foreign` marks an adapter of whose training nothing is known here.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SkillFacts:
     languages: tuple[str, ...] = ()
     untested: tuple[str, ...] = ()
     license: str = ""
+    is_foreign: bool = False
 
 
 def write_skill_doc(facts: SkillFacts) -> str:
@@ -236,7 +238,12 @@ def _limits(facts: SkillFacts) -> str:
             + (f", {_line(layer.figure)}" if layer.figure else "")
             for layer in facts.screening
         ]
-    lines.append(f"- {_privacy(facts.privacy)}")
+    privacy = (
+        "Privacy: nothing vouches for any; it may have memorised training records."
+        if facts.is_foreign
+        else _privacy(facts.privacy)
+    )
+    lines.append(f"- {privacy}")
     return "\n".join(lines)
 
 
