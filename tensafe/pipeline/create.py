@@ -6,29 +6,41 @@ settings and data; every file in it is written atomically; no training text reac
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tensafe.evaluate import EvalReport
-from tensafe.files import write_json
+from tensafe.curate import (
+    CurationConfig,
+    Teacher,
+    TeacherConfig,
+    curate_dataset,
+    write_dataset,
+)
+from tensafe.curate.card import CardFacts, dataset_domain, describe_dataset
+from tensafe.data.records import Dataset
+from tensafe.errors import NothingToTrainError, UsageError
+from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
+from tensafe.files import write_json, write_text
+from tensafe.gate.dp_budget import dp_budget
+from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import LoggedView, View
 from tensafe.pipeline.packaging import package_run, run_provenance, signing_key
 from tensafe.pipeline.run_folder import read_run, training_facts, write_run_file
-from tensafe.pipeline.steps import (
-    claim_folder,
-    curate_run,
-    evaluate_run,
-    judge_run,
-    screen_run,
-    train_run,
-)
-from tensafe.screen import ScreenReport
-from tensafe.tgsp import PackageDigest
-from tinker_engine.recipes.sft import SftResult
+from tensafe.screen import ScreenReport, screen_adapter
+from tensafe.tgsp import PackageDigest, tensafe_home
+from tinker_engine.recipes.sft import SftResult, run_sft
 from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
+
+if TYPE_CHECKING:
+    from tinker_engine.connect import Connection
+    from tinker_engine.recipes.chat_format import ChatFormat
+
+MINIMUM_TRAIN = 20
 
 
 @dataclass(frozen=True)
@@ -85,14 +97,13 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         run_privacy,
     )
     from tinker_engine.recipes.chat_format import ChatFormat
-    from tinker_engine.recipes.chat_model import ChatModel
 
     folder = config.run_folder
-    claim_folder(folder, config)
+    _claim(folder, config)
     view = LoggedView(view, folder / "events.jsonl")
     # Asked for first: a missing passphrase should not surface after an hour of training.
     signer = signing_key(config, view)
-    dataset = curate_run(config, folder, view)
+    dataset = _curate(config, folder, view)
     view.stage("Starting the engine")
     with open_engine(config.engine, base_model=config.base_model) as engine:
         base = base_info(engine)
@@ -100,29 +111,199 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         if config.dp:
             require_privacy(engine)
         chat = ChatFormat(load_tokenizer(engine))
-        training = train_run(config, folder, dataset, engine, base, chat, view)
+        training = _train(config, folder, dataset, engine, base, chat, view)
         shutil.rmtree(folder / "adapter", ignore_errors=True)
         adapter_dir = download_adapter(engine, training.checkpoint, folder / "adapter")
         privacy = run_privacy(engine, training.run_id) if config.dp else None
-        service = engine.service_client
-        adapted = ChatModel(
-            service.create_sampling_client(model_path=training.checkpoint).result(), chat, "adapter"
+        evaluation, screening = _judge(
+            config, folder, dataset, engine, base, chat, training, adapter_dir, privacy, view
         )
-        alone = ChatModel(
-            service.create_sampling_client(base_model=base.name).result(), chat, base.name
-        )
-        evaluation = evaluate_run(config, folder, dataset, adapted, alone, base.name, privacy, view)
-        screening = screen_run(folder, dataset, adapted, alone, adapter_dir, view)
     facts = training_facts(training)
     provenance = run_provenance(config, dataset, base, facts)
     write_json(folder / "provenance.json", asdict(provenance))
-    gates = judge_run(config, folder, dataset, evaluation, screening, privacy, facts.examples, view)
+    gates = _gates(config, folder, dataset, evaluation, screening, privacy, training, view)
     write_run_file(folder, base, facts)
     package = package_run(read_run(folder), signer) if gates.all_pass() else None
     outcome = Outcome(folder, gates, evaluation, screening, privacy, training, base, package)
     write_json(folder / "outcome.json", outcome.to_json())
     _conclude(outcome, write_report(folder), view)
     return outcome
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Bind the folder to these settings, or refuse it."""
+    path = folder / "config.json"
+    settings = config.model_dump(mode="json", exclude={"out"})
+    settings["data"] = str(config.data.resolve())
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise UsageError(
+                f"{folder} holds a run with other settings; give the same settings to resume it, "
+                "or another --out"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no run; give another --out")
+    write_json(path, settings)
+
+
+def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
+    """The data set, kept in the run folder with its card."""
+    view.stage(f"Reading {config.data}")
+    curation = CurationConfig(
+        question_columns=config.question_columns,
+        answer_column=config.answer_column,
+        include_prose=config.prose,
+        redact_pii=config.redact_pii,
+    )
+    dataset = _taught(config, curation, folder, view)
+    report = dataset.report
+    for source, mapping in report.mappings.items():
+        view.note(f"{source}: {mapping}")
+    for problem in report.unreadable[:20]:
+        where = f"{problem.source} ({problem.place})" if problem.place else problem.source
+        view.note(f"not used: {where}: {problem.reason}; {problem.advice}")
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(report.dropped.items()))
+    view.note(
+        f"{report.files_read} files, {len(dataset.train)} training and {len(dataset.test)} test "
+        f"examples" + (f"; dropped: {dropped}" if dropped else "")
+    )
+    if len(dataset.train) < MINIMUM_TRAIN:
+        raise NothingToTrainError(
+            f"{config.data}: {len(dataset.train)} training examples after curation, at least "
+            f"{MINIMUM_TRAIN} are needed; name the columns with --question-column and "
+            "--answer-column, or see `tensafe analyze`"
+        )
+    if report.pii:
+        what = "replaced by marks" if report.is_redacted else "kept; --redact replaces them"
+        counts = ", ".join(f"{count} {kind}" for kind, count in report.pii.items())
+        view.note(f"personal data and secrets: {counts} ({what})")
+    write_dataset(dataset, folder / "dataset")
+    guess = dataset_domain(dataset)
+    domain = config.domain or guess.domain
+    if config.domain is None:
+        view.note(
+            f"domain {domain}, confidence {guess.confidence:.2f} ({', '.join(guess.evidence[:5])})"
+        )
+    card = CardFacts(config.adapter_name, str(config.data), domain, config.data_license)
+    write_text(folder / "dataset" / "README.md", describe_dataset(dataset, card))
+    return dataset
+
+
+def _taught(config: TrainConfig, curation: CurationConfig, folder: Path, view: View) -> Dataset:
+    """The curated data, with the pairs of a teacher where one is named."""
+    if config.teacher is None:
+        return curate_dataset(config.data, curation)
+    view.note(f"passages of prose are sent to {config.teacher}, which writes questions from them")
+
+    def on_passage(done: int, total: int) -> None:
+        if done % max(1, total // 10) == 0 or done == total:
+            view.note(f"teacher: {done} of {total} passages")
+
+    settings = TeacherConfig(url=config.teacher, model=config.teacher_model)
+    with Teacher(settings, folder / "teacher.jsonl") as teacher:
+        return curate_dataset(config.data, curation, teacher=teacher, on_passage=on_passage)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    engine: Connection,
+    base: BaseInfo,
+    chat: ChatFormat,
+    view: View,
+) -> SftResult:
+    sft = config.sft()
+    what = f"epsilon {config.epsilon:g}" if config.dp else "without privacy (--no-dp)"
+    view.stage(f"Training rank {config.rank} LoRA, {what}")
+    view.note("loss on ⟦⟧ only: " + chat.preview(dataset.train[0].messages)[:300])
+    if config.dp:
+        view.note("unit of privacy: one example after curation; losses shown are for you alone")
+    return run_sft(
+        engine.service_client,
+        chat,
+        [example.messages for example in dataset.train],
+        sft,
+        folder / "training",
+        base_model=base.name,
+        hidden_size=base.hidden_size,
+        record_set=dataset.train_digest,
+        on_progress=view.progress,
+    )
+
+
+def _judge(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    engine: Connection,
+    base: BaseInfo,
+    chat: ChatFormat,
+    training: SftResult,
+    adapter_dir: Path,
+    privacy: PrivacyRecord | None,
+    view: View,
+) -> tuple[EvalReport, ScreenReport]:
+    from tinker_engine.recipes.chat_model import ChatModel
+
+    service = engine.service_client
+    adapter_model = ChatModel(
+        service.create_sampling_client(model_path=training.checkpoint).result(), chat, "adapter"
+    )
+    base_model = ChatModel(
+        service.create_sampling_client(base_model=base.name).result(), chat, base.name
+    )
+    view.stage("Testing on the held-out examples (qa_verify)")
+    evaluation = qa_verify(
+        adapter_model,
+        base_model,
+        dataset,
+        QaVerifyConfig(threshold=config.qa_threshold, max_items=config.max_test_items),
+        facts=RunFacts(
+            base_name=base.name,
+            rank=config.rank,
+            epsilon=privacy.epsilon if privacy else None,
+            train_examples=len(dataset.train),
+            epochs=None if config.dp else config.epochs,
+        ),
+    )
+    write_text(folder / "evaluation.json", evaluation.to_json())
+    view.stage("Screening (RVUv2)")
+    screening = screen_adapter(adapter_model, base_model, adapter_dir, dataset)
+    write_text(folder / "screening.json", screening.to_json())
+    write_text(folder / "findings.jsonl", screening.findings_jsonl())
+    return evaluation, screening
+
+
+def _gates(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    evaluation: EvalReport,
+    screening: ScreenReport,
+    privacy: PrivacyRecord | None,
+    training: SftResult,
+    view: View,
+) -> ThreeGates:
+    view.stage("Gates")
+    records = [example.digest for example in dataset.train]
+    budget = dp_budget(
+        privacy,
+        promised_epsilon=config.epsilon,
+        lifetime_epsilon=config.lifetime_epsilon,
+        spent=PrivacyRegister(tensafe_home()).spent_by(records),
+        examples=training.plan.train,
+        record_set=dataset.train_digest,
+        private=config.dp,
+    )
+    gates = ThreeGates(qa_verify=evaluation.gate(), rvu_v2_pass=screening.gate(), dp_budget=budget)
+    for record in vars(gates).values():
+        view.gate(record)
+    write_json(folder / "gates.json", asdict(gates))
+    if privacy is not None:
+        write_json(folder / "privacy.json", asdict(privacy))
+    return gates
 
 
 def _conclude(outcome: Outcome, report: Path, view: View) -> None:
