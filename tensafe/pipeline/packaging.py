@@ -17,6 +17,7 @@ from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import View
+from tensafe.pipeline.lineage import Parent
 from tensafe.pipeline.run_folder import FinishedRun, TrainingFacts
 from tensafe.tgsp import (
     KeyPair,
@@ -135,7 +136,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
             report_digest=run.screening_digest,
             record=run.screening_record,
         ),
-        provenance=run_provenance(config, run.dataset, base, run.training),
+        provenance=run_provenance(config, run.dataset, base, run.training, run.parent),
         privacy=privacy,
         evaluation=run.evaluation,
         skill_doc=skill_doc if skill_doc is not None else write_skill_doc(written),
@@ -143,7 +144,11 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
 
 
 def run_provenance(
-    config: TrainConfig, dataset: Dataset, base: BaseInfo, training: TrainingFacts
+    config: TrainConfig,
+    dataset: Dataset,
+    base: BaseInfo,
+    training: TrainingFacts,
+    parent: Parent | None = None,
 ) -> Provenance:
     """What the adapter was made from and by, in digests and settings; also of a refused run."""
     return Provenance(
@@ -160,7 +165,11 @@ def run_provenance(
             "steps_done": training.steps,
             "stopped": training.stopped,
         },
-        labels={"license": config.license} if config.license else {},
+        parent=parent.package if parent else "",
+        labels={
+            **(parent.labels() if parent else {}),
+            **({"license": config.license} if config.license else {}),
+        },
     )
 
 
