@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -161,7 +162,7 @@ def adapter_of(
     if config.dp:
         require_privacy(engine)
     chat = ChatFormat(load_tokenizer(engine))
-    training = _train(config, folder, dataset, engine, base, chat, start, view)
+    training = train_run(config, folder, dataset, engine, base, chat, start, view)
     shutil.rmtree(folder / "adapter", ignore_errors=True)
     adapter_dir = download_adapter(engine, training.checkpoint, folder / "adapter")
     privacy = run_privacy(engine, training.run_id) if config.dp else None
@@ -173,7 +174,7 @@ def adapter_of(
     facts, parent = training_facts(training), start.parent if start else None
     provenance = run_provenance(config, dataset, base, facts, parent)
     write_json(folder / "provenance.json", asdict(provenance))
-    gates = _gates(config, folder, dataset, evaluation, screening, privacy, training, view)
+    gates = judge_run(config, folder, dataset, evaluation, screening, privacy, facts.examples, view)
     write_run_file(folder, base, facts, parent)
     is_passed = gates.all_pass() and may_go
     package = package_run(read_run(folder), signer) if is_passed else None
@@ -183,8 +184,8 @@ def adapter_of(
     return outcome
 
 
-def claim_folder(folder: Path, config: TrainConfig) -> None:
-    """Bind the folder to these settings, or refuse it.
+def claim_folder(folder: Path, config: TrainConfig, *, beside: Sequence[str] = ()) -> None:
+    """Bind the folder to these settings, or refuse it; `beside` may stand in it before.
 
     Raises:
         UsageError: it holds a run with other settings, or files that are no run.
@@ -199,7 +200,7 @@ def claim_folder(folder: Path, config: TrainConfig) -> None:
                 "or another --out"
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(entry.name not in beside for entry in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run; give another --out")
     write_json(path, settings)
 
@@ -266,7 +267,7 @@ def _taught(config: TrainConfig, curation: CurationConfig, folder: Path, view: V
         return curate_dataset(config.data, curation, teacher=teacher, on_passage=on_passage)
 
 
-def _train(
+def train_run(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
@@ -276,6 +277,7 @@ def _train(
     start: Start | None,
     view: View,
 ) -> SftResult:
+    """Train, or go on where a killed run ended."""
     from tinker_engine.connect import upload_adapter
 
     sft = config.sft()
@@ -317,10 +319,26 @@ def _judge(
     privacy: PrivacyRecord | None,
     view: View,
 ) -> tuple[EvalReport, ScreenReport]:
+    adapter, bare = models.adapter, models.base
+    evaluation = evaluate_run(config, folder, dataset, base, adapter, bare, privacy, view)
+    return evaluation, screen_run(folder, dataset, adapter, bare, adapter_dir, view)
+
+
+def evaluate_run(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    base: BaseInfo,
+    adapter: AnsweringModel,
+    bare: AnsweringModel,
+    privacy: PrivacyRecord | None,
+    view: View,
+) -> EvalReport:
+    """Answer the held-out examples and write `evaluation.json`."""
     view.stage("Testing on the held-out examples (qa_verify)")
     evaluation = qa_verify(
-        models.adapter,
-        models.base,
+        adapter,
+        bare,
         dataset,
         QaVerifyConfig(threshold=config.qa_threshold, max_items=config.max_test_items),
         facts=RunFacts(
@@ -332,23 +350,36 @@ def _judge(
         ),
     )
     write_text(folder / "evaluation.json", evaluation.to_json())
+    return evaluation
+
+
+def screen_run(
+    folder: Path,
+    dataset: Dataset,
+    adapter: AnsweringModel,
+    bare: AnsweringModel,
+    adapter_dir: Path,
+    view: View,
+) -> ScreenReport:
+    """Screen the adapter and write `screening.json` and `findings.jsonl`."""
     view.stage("Screening (RVUv2)")
-    screening = screen_adapter(models.adapter, models.base, adapter_dir, dataset)
+    screening = screen_adapter(adapter, bare, adapter_dir, dataset)
     write_text(folder / "screening.json", screening.to_json())
     write_text(folder / "findings.jsonl", screening.findings_jsonl())
-    return evaluation, screening
+    return screening
 
 
-def _gates(
+def judge_run(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
     evaluation: EvalReport,
     screening: ScreenReport,
     privacy: PrivacyRecord | None,
-    training: SftResult,
+    examples: int,
     view: View,
 ) -> ThreeGates:
+    """The three verdicts, written into `gates.json`, the ledger's statement beside them."""
     view.stage("Gates")
     records = [example.digest for example in dataset.train]
     budget = dp_budget(
@@ -356,7 +387,7 @@ def _gates(
         promised_epsilon=config.epsilon,
         lifetime_epsilon=config.lifetime_epsilon,
         spent=PrivacyRegister(tensafe_home()).spent_by(records),
-        examples=training.plan.train,
+        examples=examples,
         record_set=dataset.train_digest,
         private=config.dp,
     )

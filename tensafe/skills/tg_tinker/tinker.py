@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tensafe.data.analysis import Analysis
 from tensafe.data.domains import DomainGuess
 from tensafe.data.records import Dataset, Example
-from tensafe.errors import DataError, GateRefusedError
+from tensafe.errors import DataError, GateRefusedError, NothingToTrainError
 from tensafe.evaluate import EvalReport
 from tensafe.files import write_json
 from tensafe.pipeline import Outcome, TrainConfig
 from tensafe.pipeline import create_adapter as run_pipeline
-from tensafe.pipeline.events import LoggedView, View
-from tensafe.pipeline.packaging import package_run, run_provenance
-from tensafe.pipeline.run_folder import read_run, training_facts, write_run_file
-from tensafe.pipeline.steps import (
+from tensafe.pipeline.create import (
+    MINIMUM_TRAIN,
     claim_folder,
     evaluate_run,
     judge_run,
@@ -34,6 +32,9 @@ from tensafe.pipeline.steps import (
     screen_run,
     train_run,
 )
+from tensafe.pipeline.events import LoggedView, View
+from tensafe.pipeline.packaging import package_run, run_provenance
+from tensafe.pipeline.run_folder import read_run, training_facts, write_run_file
 from tensafe.screen import ScreenReport
 from tensafe.screen.quotes import require_no_quotes
 from tensafe.skills.tg_tinker.checkpoint import Checkpoint
@@ -180,13 +181,17 @@ class TGTinker:
         folder = config.run_folder
         claim_folder(folder, config)
         view = LoggedView(self._view, folder / "events.jsonl")
-        keep_dataset(config, folder, dataset, view)
+        if len(dataset.train) < MINIMUM_TRAIN:
+            raise NothingToTrainError(
+                f"{len(dataset.train)} training examples, at least {MINIMUM_TRAIN} are needed"
+            )
+        keep_dataset(config, dataset, folder, view)
         with self._engine() as engine:
             base = base_info(engine)
             if config.dp:
                 require_privacy(engine)
             chat = ChatFormat(load_tokenizer(engine))
-            training = train_run(config, folder, dataset, engine, base, chat, view)
+            training = train_run(config, folder, dataset, engine, base, chat, None, view)
             shutil.rmtree(folder / "adapter", ignore_errors=True)
             download_adapter(engine, training.checkpoint, folder / "adapter")
             privacy = run_privacy(engine, training.run_id) if config.dp else None
@@ -209,9 +214,9 @@ class TGTinker:
                 checkpoint.config,
                 folder,
                 dataset,
+                checkpoint.base,
                 adapter,
                 base,
-                checkpoint.base.name,
                 checkpoint.privacy,
                 view,
             )
