@@ -21,7 +21,7 @@ Examples:
 
   tensafe import lora.safetensors --sign --name legal --alpha 32 --base-model ./base --eval-data qa
 
-  tensafe import old.bin --allow-pickle --sign --name old --eval-data held_out.csv
+  tensafe import old_lora/ --allow-pickle --sign --name old --eval-data held_out.csv
 """
 GATE_SAID_NO = 3
 

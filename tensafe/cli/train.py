@@ -18,10 +18,11 @@ Examples:
 
   tensafe train --data intents.csv --no-dp --epochs 6
 
-  tensafe train --config tensafe.yaml --epsilon 4    (options win over the file)
+  tensafe train --config tensafe.yaml --epsilon 4    # options win over the file
+
   tensafe train --data handbook.pdf --teacher http://127.0.0.1:8000/v1 --no-prose
 
-  tensafe train --data ./my_corpus --out runs/a    (the same command again resumes a killed run)
+  tensafe train --data ./my_corpus --out runs/a    # the same again resumes a killed run
 """
 
 # Options that are named otherwise than the settings they give.
