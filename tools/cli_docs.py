@@ -69,8 +69,9 @@ def described(name: str, command: Any) -> str:
     epilog = command.epilog
     if epilog and f"{root(name)} " in epilog:
         # typer re-flows what stands in column 0, so examples are indented or stand alone.
-        examples = [line.strip() for line in epilog.splitlines() if f"{root(name)} " in line]
-        lines += ["```bash", *examples, "```", ""]
+        stripped = [line.strip() for line in epilog.splitlines()]
+        examples = [line for line in stripped if line.startswith(f"{root(name)} ")]
+        lines += ["```bash", *examples, "```", ""] if examples else []
     return "\n".join(lines)
 
 

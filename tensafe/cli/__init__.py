@@ -13,7 +13,7 @@ import typer
 
 COMMANDS = (
     "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "keys",
-    "serve", "slot", "swap",
+    "serve", "slot", "swap", "import_", "validate", "doctor",
 )  # fmt: skip
 
 

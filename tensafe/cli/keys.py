@@ -154,21 +154,104 @@ def revoke(
     print(f"revoked {entry.public.identity.name}\n{entry.public.fingerprint}")
 
 
+@keys_app.command()
+def show(
+    who: Annotated[str, typer.Argument(help="Name, fingerprint, or its first 8+ digits.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show everything that is known of a key, of yours or of a creator you trust."""
+    from tensafe.errors import KeyStoreError
+    from tensafe.tgsp.keystore import KeyStore, trust_path
+    from tensafe.tgsp.trust import load_trust
+
+    own = {public.fingerprint for public in KeyStore().identities()}
+    entries = _matching(load_trust(trust_path()), who)
+    if not entries:
+        raise KeyStoreError(f"{who!r} names no creator in the trust store: see `tensafe keys list`")
+    rows = [_row(entry, is_own=entry.public.fingerprint in own) for entry in entries]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for place, row in enumerate(rows):
+        if place:
+            print()
+        for field, value in row.items():
+            shown = ("yes" if value else "no") if isinstance(value, bool) else (value or "-")
+            print(f"{field.replace('_', '-'):<13} {shown}")
+
+
+@keys_app.command()
+def expire(
+    who: Annotated[str, typer.Argument(help="Name, fingerprint, or its first 8+ digits.")],
+    on: Annotated[str | None, typer.Option(help="Last day of trust, 2027-12-31.")] = None,
+    never: Annotated[bool, typer.Option("--never", help="Take the last day away.")] = False,
+) -> None:
+    """Set the last day on which a key is believed (your own signs no more after it, too)."""
+    from tensafe.errors import UsageError
+    from tensafe.tgsp.keystore import trust_path
+    from tensafe.tgsp.trust import expire as mark
+    from tensafe.tgsp.trust import load_trust
+
+    if (on is None) is not never:
+        raise UsageError("give one of --on 2027-12-31 and --never")
+    entry = _find(load_trust(trust_path()), who)
+    mark(trust_path(), entry.public.fingerprint, on=on)
+    until = "does not expire" if on is None else f"is believed to the end of {on}"
+    print(f"{entry.public.identity.name} {until}\n{entry.public.fingerprint}")
+
+
+@keys_app.command()
+def rotate(
+    name: Annotated[str, typer.Argument(help="One of your own keys.")],
+    revoke_old: Annotated[
+        bool,
+        typer.Option("--revoke-old", help="The old key was stolen: believe nothing it signed."),
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key of the same name; the old one signs no more, and stays believed."""
+    from tensafe.tgsp.keystore import KeyStore, trust_path
+    from tensafe.tgsp.passphrase import passphrase_source
+    from tensafe.tgsp.trust import revoke as mark
+
+    store = KeyStore()
+    store.public(name)
+    old, pair = store.rotate(name, passphrase_source(passphrase_file)(True))
+    if revoke_old:
+        mark(trust_path(), old.fingerprint, reason="rotated: the key was no longer safe")
+    made = pair.public.fingerprint
+    if as_json:
+        result = {"name": name, "fingerprint": made, "old": old.fingerprint, "revoked": revoke_old}
+        print(json.dumps(result))
+        return
+    print(f"made key {name}\nfingerprint {made}")
+    print(f"old key {old.fingerprint} {'revoked' if revoke_old else 'stays believed'}")
+    print(
+        f"Others need `tensafe keys export {name!r}` again to trust what you sign from now on.",
+        file=sys.stderr,
+    )
+
+
 def _find(store: TrustStore, who: str) -> TrustedCreator:
     from tensafe.errors import KeyStoreError
 
-    found = [
-        entry
-        for entry in store
-        if who == entry.public.identity.name
-        or (len(who) >= 8 and entry.public.fingerprint.startswith(who.lower()))
-    ]
+    found = _matching(store, who)
     if len(found) != 1:
         raise KeyStoreError(
             f"{who!r} names {'several creators' if found else 'no creator'} in the trust store: "
             "give a fingerprint from `tensafe keys list`"
         )
     return found[0]
+
+
+def _matching(store: TrustStore, who: str) -> list[TrustedCreator]:
+    return [
+        entry
+        for entry in store
+        if who == entry.public.identity.name
+        or (len(who) >= 8 and entry.public.fingerprint.startswith(who.lower()))
+    ]
 
 
 def _row(entry: TrustedCreator, *, is_own: bool) -> dict[str, object]:

@@ -14,7 +14,7 @@ this folder is taken. The key of the creator's name is made on first use.
 
 Examples:
 
-  tensafe pack --sign --creator "Name <email>"
+  tensafe pack --sign --creator "Your Name <you@example.org>"
 
   tensafe pack runs/support --sign --skill-doc ./my_skill_description.md
 """

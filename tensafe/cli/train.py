@@ -18,10 +18,11 @@ Examples:
 
   tensafe train --data intents.csv --no-dp --epochs 6
 
-  tensafe train --config tensafe.yaml --epsilon 4    (options win over the file)
+  tensafe train --config tensafe.yaml --epsilon 4    # options win over the file
+
   tensafe train --data handbook.pdf --teacher http://127.0.0.1:8000/v1 --no-prose
 
-  tensafe train --data ./my_corpus --out runs/a    (the same command again resumes a killed run)
+  tensafe train --data ./my_corpus --out runs/a    # the same again resumes a killed run
 """
 
 # Options that are named otherwise than the settings they give.
@@ -82,6 +83,10 @@ def train(
     target_modules: Annotated[
         str | None, typer.Option(help="Comma-separated module names [default: all seven].")
     ] = None,
+    bias: Annotated[str, typer.Option(help="LoRA bias; only none is supported.")] = "none",
+    task_type: Annotated[
+        str, typer.Option(help="LoRA task type; only CAUSAL_LM is supported.")
+    ] = "CAUSAL_LM",
     seed: Annotated[int, typer.Option(help="Seed of weights and batch order.")] = 0,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak AdamW rate [default: by the base's width].")
@@ -103,6 +108,13 @@ def train(
         float, typer.Option(help="Budget of these records over all released packages.")
     ] = 8.0,
     max_test_items: Annotated[int, typer.Option(help="Most held-out items to answer.")] = 2000,
+    license: Annotated[
+        str | None, typer.Option(help="The adapter's licence, such as MIT [not stated].")
+    ] = None,
+    compliance: Annotated[
+        list[str] | None,
+        typer.Option(help="A claim you sign, such as HIPAA; nobody examines it. Repeatable."),
+    ] = None,
     creator: Annotated[str, typer.Option(help="Name of the signing key.")] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")] = False,
 ) -> None:
@@ -129,6 +141,8 @@ def train(
         "alpha": alpha,
         "dropout": dropout,
         "target_modules": tuple(part.strip() for part in (target_modules or "").split(",")),
+        "bias": bias,
+        "task_type": task_type,
         "seed": seed,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -144,6 +158,8 @@ def train(
         "lora_train": lora_train,
         "lifetime_epsilon": lifetime_epsilon,
         "max_test_items": max_test_items,
+        "license": license,
+        "compliance": tuple(compliance or ()),
         "creator": creator,
     }
     given = {

@@ -205,6 +205,8 @@ def _print_summary(file: Path, result: Verification, view: ManifestView) -> None
 
 
 def _summary(view: ManifestView) -> list[tuple[str, str]]:
+    from tensafe.validation.manifest_items import stated_licence
+
     lora = view.lora_config
     rows = [
         ("domain", view.domain),
@@ -222,11 +224,17 @@ def _summary(view: ManifestView) -> list[tuple[str, str]]:
             f"{'passed' if view.rvu_safety.screening_passed else 'FAILED'}: "
             f"{', '.join(view.rvu_safety.layers)}",
         ),
-        ("compliance", ", ".join(view.skill.compliance) or "nothing declared"),
+        ("licence", stated_licence(view) or "not stated"),
+        ("compliance", _claims(view)),
     ]
     for name, gate in sorted((view.gates or {}).items()):
         rows.append((f"gate {name}", f"{gate.get('verdict')}: {gate.get('reason')}"))
     return rows
+
+
+def _claims(view: ManifestView) -> str:
+    claims = ", ".join(view.skill.compliance)
+    return f"{claims} (claimed by the creator, examined by nobody)" if claims else "nothing claimed"
 
 
 def _quality(view: ManifestView) -> str:
@@ -246,7 +254,7 @@ def _privacy(view: ManifestView) -> str:
     if privacy is None:
         return "not stated"
     if privacy.mechanism == "none" or privacy.epsilon is None or privacy.delta is None:
-        return "none: trained without differential privacy"
+        return "none: no differential privacy is claimed"
     return f"{privacy.mechanism}, epsilon {privacy.epsilon:.3f} at delta {privacy.delta:.2e}"
 
 

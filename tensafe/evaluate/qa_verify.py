@@ -33,6 +33,7 @@ def qa_verify(
     *,
     facts: RunFacts | None = None,
     scorers: Sequence[AnswerScorer] = (),
+    labelled: Sequence[Example] | None = None,
 ) -> EvalReport:
     """Score the adapter and its base on the held-out items.
 
@@ -43,6 +44,7 @@ def qa_verify(
         config: thresholds and sizes.
         facts: what is known of the training run, for advice.
         scorers: further opinions, reported beside the score.
+        labelled: examples whose repeated answers are labels, where there is no train side.
 
     Raises:
         EvaluationError: a model or a scorer gave another number of answers than it was asked for.
@@ -50,7 +52,9 @@ def qa_verify(
     config = config or QaVerifyConfig()
     chosen, coverage = choose(dataset, config)
     labels = closed_labels(
-        dataset.train, min_repeats=config.closed_min_repeats, max_words=config.closed_max_words
+        dataset.train if labelled is None else labelled,
+        min_repeats=config.closed_min_repeats,
+        max_words=config.closed_max_words,
     )
     probes = by_hash([e for e in dataset.train if has_answer(e)])[: config.train_probe_items]
     lengths = answer_lengths(base, chosen, config)

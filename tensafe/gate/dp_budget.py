@@ -71,6 +71,17 @@ def dp_budget(
     )
 
 
+def waived_for_import() -> GateRecord:
+    """The record of an adapter that was trained elsewhere: nothing vouches for any privacy."""
+    return GateRecord(
+        name="dp_budget",
+        verdict="waived",
+        score=0.0,
+        threshold=0.0,
+        reason="imported: no ledger says how it was trained, so no privacy is claimed",
+    )
+
+
 def _problem(
     record: PrivacyRecord | None, promised: float, examples: int, record_set: str
 ) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -54,6 +55,10 @@ class TrainConfig(BaseModel):
     target_modules: tuple[str, ...] = Field(
         default=DEFAULT_TARGETS, description="names of the modules that LoRA adapts"
     )
+    bias: Literal["none"] = Field(default="none", description="LoRA bias; only none is supported")
+    task_type: Literal["CAUSAL_LM"] = Field(
+        default="CAUSAL_LM", description="only CAUSAL_LM is supported"
+    )
     seed: int = Field(default=0, description="seed of weights and batch order")
     learning_rate: float | None = Field(
         default=None, gt=0, description="peak AdamW rate; null: by the base's width and privacy"
@@ -85,6 +90,12 @@ class TrainConfig(BaseModel):
     )
     max_test_items: int = Field(
         default=2000, ge=20, description="most held-out items that are answered"
+    )
+    license: str | None = Field(
+        default=None, max_length=200, description="the adapter's licence, such as MIT; null: none"
+    )
+    compliance: tuple[str, ...] = Field(
+        default=(), description="claims such as HIPAA, yours and signed; nobody examines them"
     )
     creator: str = Field(default="local", description="name of the signing key")
     creator_email: str = Field(default="", description="written into a key that is made here")

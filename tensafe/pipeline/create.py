@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tensafe.curate import (
     CurationConfig,
@@ -22,25 +23,51 @@ from tensafe.curate import (
 from tensafe.curate.card import CardFacts, dataset_domain, describe_dataset
 from tensafe.data.records import Dataset
 from tensafe.errors import NothingToTrainError, UsageError
-from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
+from tensafe.evaluate import AnsweringModel, EvalReport, QaVerifyConfig, RunFacts, qa_verify
 from tensafe.files import write_json, write_text
 from tensafe.gate.dp_budget import dp_budget
 from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import LoggedView, View
+from tensafe.pipeline.lineage import Parent
 from tensafe.pipeline.packaging import package_run, run_provenance, signing_key
 from tensafe.pipeline.run_folder import read_run, training_facts, write_run_file
 from tensafe.screen import ScreenReport, screen_adapter
-from tensafe.tgsp import PackageDigest, tensafe_home
+from tensafe.tgsp import KeyPair, PackageDigest, tensafe_home
 from tinker_engine.recipes.sft import SftResult, run_sft
 from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 if TYPE_CHECKING:
     from tinker_engine.connect import Connection
     from tinker_engine.recipes.chat_format import ChatFormat
+    from tinker_engine.recipes.chat_model import ChatModel
 
 MINIMUM_TRAIN = 20
+
+
+class FurtherGate(Protocol):
+    """Asked of a trained version before it is packaged; it leaves its own record."""
+
+    def __call__(self, adapter: AnsweringModel, base: AnsweringModel) -> bool:
+        """Whether the version may be packaged."""
+        ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """The version to go on from: its PEFT folder, and what the next one's package says of it."""
+
+    adapter: Path
+    parent: Parent
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The trained version and its base."""
+
+    adapter: ChatModel
+    base: ChatModel
 
 
 @dataclass(frozen=True)
@@ -86,52 +113,83 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
         DataError: nothing in the data can be learned from.
         TensafeError, EngineError: a step failed; what is done so far stays in the run folder.
     """
-    # The report reads this package's settings, so it can't be imported before them.
-    from tensafe.report import write_report
-    from tinker_engine.connect import (
-        base_info,
-        download_adapter,
-        load_tokenizer,
-        open_engine,
-        require_privacy,
-        run_privacy,
-    )
-    from tinker_engine.recipes.chat_format import ChatFormat
+    from tinker_engine.connect import open_engine
 
     folder = config.run_folder
-    _claim(folder, config)
+    claim_folder(folder, config)
     view = LoggedView(view, folder / "events.jsonl")
     # Asked for first: a missing passphrase should not surface after an hour of training.
     signer = signing_key(config, view)
     dataset = _curate(config, folder, view)
     view.stage("Starting the engine")
     with open_engine(config.engine, base_model=config.base_model) as engine:
-        base = base_info(engine)
-        view.note(f"base model {base.name} ({base.architecture}), digest {base.digest[:16]}")
-        if config.dp:
-            require_privacy(engine)
-        chat = ChatFormat(load_tokenizer(engine))
-        training = _train(config, folder, dataset, engine, base, chat, view)
-        shutil.rmtree(folder / "adapter", ignore_errors=True)
-        adapter_dir = download_adapter(engine, training.checkpoint, folder / "adapter")
-        privacy = run_privacy(engine, training.run_id) if config.dp else None
-        evaluation, screening = _judge(
-            config, folder, dataset, engine, base, chat, training, adapter_dir, privacy, view
-        )
-    facts = training_facts(training)
-    provenance = run_provenance(config, dataset, base, facts)
+        return adapter_of(config, dataset, engine, signer, view)
+
+
+def adapter_of(
+    config: TrainConfig,
+    dataset: Dataset,
+    engine: Connection,
+    signer: KeyPair,
+    view: View,
+    *,
+    start: Start | None = None,
+    further: FurtherGate | None = None,
+) -> Outcome:
+    """Train, test, screen, judge and package an adapter of a data set, in a claimed run folder.
+
+    Args:
+        start: the version that is trained on, in place of a fresh adapter.
+        further: what else has to say yes before there is a package.
+
+    Raises as `create_adapter` does.
+    """
+    # The report reads this package's settings, so it can't be imported before them.
+    from tensafe.report import write_report
+    from tinker_engine.connect import (
+        base_info,
+        download_adapter,
+        load_tokenizer,
+        require_privacy,
+        run_privacy,
+    )
+    from tinker_engine.recipes.chat_format import ChatFormat
+
+    folder = config.run_folder
+    keep_dataset(config, dataset, folder, view)
+    base = base_info(engine)
+    view.note(f"base model {base.name} ({base.architecture}), digest {base.digest[:16]}")
+    if config.dp:
+        require_privacy(engine)
+    chat = ChatFormat(load_tokenizer(engine))
+    training = train_run(config, folder, dataset, engine, base, chat, start, view)
+    shutil.rmtree(folder / "adapter", ignore_errors=True)
+    adapter_dir = download_adapter(engine, training.checkpoint, folder / "adapter")
+    privacy = run_privacy(engine, training.run_id) if config.dp else None
+    models = _models(engine, base, chat, training)
+    evaluation, screening = _judge(
+        config, folder, dataset, base, models, adapter_dir, privacy, view
+    )
+    may_go = further is None or further(models.adapter, models.base)
+    facts, parent = training_facts(training), start.parent if start else None
+    provenance = run_provenance(config, dataset, base, facts, parent)
     write_json(folder / "provenance.json", asdict(provenance))
-    gates = _gates(config, folder, dataset, evaluation, screening, privacy, training, view)
-    write_run_file(folder, base, facts)
-    package = package_run(read_run(folder), signer) if gates.all_pass() else None
+    gates = judge_run(config, folder, dataset, evaluation, screening, privacy, facts.examples, view)
+    write_run_file(folder, base, facts, parent)
+    is_passed = gates.all_pass() and may_go
+    package = package_run(read_run(folder), signer) if is_passed else None
     outcome = Outcome(folder, gates, evaluation, screening, privacy, training, base, package)
     write_json(folder / "outcome.json", outcome.to_json())
     _conclude(outcome, write_report(folder), view)
     return outcome
 
 
-def _claim(folder: Path, config: TrainConfig) -> None:
-    """Bind the folder to these settings, or refuse it."""
+def claim_folder(folder: Path, config: TrainConfig, *, beside: Sequence[str] = ()) -> None:
+    """Bind the folder to these settings, or refuse it; `beside` may stand in it before.
+
+    Raises:
+        UsageError: it holds a run with other settings, or files that are no run.
+    """
     path = folder / "config.json"
     settings = config.model_dump(mode="json", exclude={"out"})
     settings["data"] = str(config.data.resolve())
@@ -142,13 +200,13 @@ def _claim(folder: Path, config: TrainConfig) -> None:
                 "or another --out"
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(entry.name not in beside for entry in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run; give another --out")
     write_json(path, settings)
 
 
 def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
-    """The data set, kept in the run folder with its card."""
+    """The curated data set."""
     view.stage(f"Reading {config.data}")
     curation = CurationConfig(
         question_columns=config.question_columns,
@@ -178,6 +236,11 @@ def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
         what = "replaced by marks" if report.is_redacted else "kept; --redact replaces them"
         counts = ", ".join(f"{count} {kind}" for kind, count in report.pii.items())
         view.note(f"personal data and secrets: {counts} ({what})")
+    return dataset
+
+
+def keep_dataset(config: TrainConfig, dataset: Dataset, folder: Path, view: View) -> None:
+    """Leave the data set and its card in the run folder."""
     write_dataset(dataset, folder / "dataset")
     guess = dataset_domain(dataset)
     domain = config.domain or guess.domain
@@ -187,7 +250,6 @@ def _curate(config: TrainConfig, folder: Path, view: View) -> Dataset:
         )
     card = CardFacts(config.adapter_name, str(config.data), domain, config.data_license)
     write_text(folder / "dataset" / "README.md", describe_dataset(dataset, card))
-    return dataset
 
 
 def _taught(config: TrainConfig, curation: CurationConfig, folder: Path, view: View) -> Dataset:
@@ -205,15 +267,19 @@ def _taught(config: TrainConfig, curation: CurationConfig, folder: Path, view: V
         return curate_dataset(config.data, curation, teacher=teacher, on_passage=on_passage)
 
 
-def _train(
+def train_run(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
     engine: Connection,
     base: BaseInfo,
     chat: ChatFormat,
+    start: Start | None,
     view: View,
 ) -> SftResult:
+    """Train, or go on where a killed run ended."""
+    from tinker_engine.connect import upload_adapter
+
     sft = config.sft()
     what = f"epsilon {config.epsilon:g}" if config.dp else "without privacy (--no-dp)"
     view.stage(f"Training rank {config.rank} LoRA, {what}")
@@ -229,35 +295,50 @@ def _train(
         base_model=base.name,
         hidden_size=base.hidden_size,
         record_set=dataset.train_digest,
+        start_from=upload_adapter(engine, start.adapter) if start else "",
         on_progress=view.progress,
     )
+
+
+def _models(engine: Connection, base: BaseInfo, chat: ChatFormat, training: SftResult) -> _Models:
+    from tinker_engine.recipes.chat_model import ChatModel
+
+    service = engine.service_client
+    adapter = service.create_sampling_client(model_path=training.checkpoint).result()
+    bare = service.create_sampling_client(base_model=base.name).result()
+    return _Models(ChatModel(adapter, chat, "adapter"), ChatModel(bare, chat, base.name))
 
 
 def _judge(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
-    engine: Connection,
     base: BaseInfo,
-    chat: ChatFormat,
-    training: SftResult,
+    models: _Models,
     adapter_dir: Path,
     privacy: PrivacyRecord | None,
     view: View,
 ) -> tuple[EvalReport, ScreenReport]:
-    from tinker_engine.recipes.chat_model import ChatModel
+    adapter, bare = models.adapter, models.base
+    evaluation = evaluate_run(config, folder, dataset, base, adapter, bare, privacy, view)
+    return evaluation, screen_run(folder, dataset, adapter, bare, adapter_dir, view)
 
-    service = engine.service_client
-    adapter_model = ChatModel(
-        service.create_sampling_client(model_path=training.checkpoint).result(), chat, "adapter"
-    )
-    base_model = ChatModel(
-        service.create_sampling_client(base_model=base.name).result(), chat, base.name
-    )
+
+def evaluate_run(
+    config: TrainConfig,
+    folder: Path,
+    dataset: Dataset,
+    base: BaseInfo,
+    adapter: AnsweringModel,
+    bare: AnsweringModel,
+    privacy: PrivacyRecord | None,
+    view: View,
+) -> EvalReport:
+    """Answer the held-out examples and write `evaluation.json`."""
     view.stage("Testing on the held-out examples (qa_verify)")
     evaluation = qa_verify(
-        adapter_model,
-        base_model,
+        adapter,
+        bare,
         dataset,
         QaVerifyConfig(threshold=config.qa_threshold, max_items=config.max_test_items),
         facts=RunFacts(
@@ -269,23 +350,36 @@ def _judge(
         ),
     )
     write_text(folder / "evaluation.json", evaluation.to_json())
+    return evaluation
+
+
+def screen_run(
+    folder: Path,
+    dataset: Dataset,
+    adapter: AnsweringModel,
+    bare: AnsweringModel,
+    adapter_dir: Path,
+    view: View,
+) -> ScreenReport:
+    """Screen the adapter and write `screening.json` and `findings.jsonl`."""
     view.stage("Screening (RVUv2)")
-    screening = screen_adapter(adapter_model, base_model, adapter_dir, dataset)
+    screening = screen_adapter(adapter, bare, adapter_dir, dataset)
     write_text(folder / "screening.json", screening.to_json())
     write_text(folder / "findings.jsonl", screening.findings_jsonl())
-    return evaluation, screening
+    return screening
 
 
-def _gates(
+def judge_run(
     config: TrainConfig,
     folder: Path,
     dataset: Dataset,
     evaluation: EvalReport,
     screening: ScreenReport,
     privacy: PrivacyRecord | None,
-    training: SftResult,
+    examples: int,
     view: View,
 ) -> ThreeGates:
+    """The three verdicts, written into `gates.json`, the ledger's statement beside them."""
     view.stage("Gates")
     records = [example.digest for example in dataset.train]
     budget = dp_budget(
@@ -293,7 +387,7 @@ def _gates(
         promised_epsilon=config.epsilon,
         lifetime_epsilon=config.lifetime_epsilon,
         spent=PrivacyRegister(tensafe_home()).spent_by(records),
-        examples=training.plan.train,
+        examples=examples,
         record_set=dataset.train_digest,
         private=config.dp,
     )

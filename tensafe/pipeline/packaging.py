@@ -17,6 +17,7 @@ from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import View
+from tensafe.pipeline.lineage import Parent
 from tensafe.pipeline.run_folder import FinishedRun, TrainingFacts
 from tensafe.tgsp import (
     KeyPair,
@@ -119,6 +120,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
         untested=(
             "Tested on a held-out fifth of the same data alone; other sources were not tried.",
         ),
+        license=config.license or "",
     )
     return PackageMetadata(
         name=config.adapter_name,
@@ -134,7 +136,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
             report_digest=run.screening_digest,
             record=run.screening_record,
         ),
-        provenance=run_provenance(config, run.dataset, base, run.training),
+        provenance=run_provenance(config, run.dataset, base, run.training, run.parent),
         privacy=privacy,
         evaluation=run.evaluation,
         skill_doc=skill_doc if skill_doc is not None else write_skill_doc(written),
@@ -142,7 +144,11 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
 
 
 def run_provenance(
-    config: TrainConfig, dataset: Dataset, base: BaseInfo, training: TrainingFacts
+    config: TrainConfig,
+    dataset: Dataset,
+    base: BaseInfo,
+    training: TrainingFacts,
+    parent: Parent | None = None,
 ) -> Provenance:
     """What the adapter was made from and by, in digests and settings; also of a refused run."""
     return Provenance(
@@ -159,6 +165,11 @@ def run_provenance(
             "steps_done": training.steps,
             "stopped": training.stopped,
         },
+        parent=parent.package if parent else "",
+        labels={
+            **(parent.labels() if parent else {}),
+            **({"license": config.license} if config.license else {}),
+        },
     )
 
 
@@ -173,6 +184,7 @@ def _skill(config: TrainConfig, domain: str, dataset: Dataset) -> SkillInfo:
         capabilities=("answers held-out questions of the same data set",),
         input_format="chat messages; " + ("several turns" if chats else "one user turn"),
         output_format="text",
+        compliance=config.compliance,
     )
 
 

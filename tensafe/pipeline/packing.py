@@ -137,6 +137,16 @@ def parse_creator(text: str | None) -> Identity | None:
     return Identity(found["name"], found["email"] or "", "")
 
 
+def creator_key(creator: str | None, passphrase_file: Path | None) -> KeyPair:
+    """The signing key of `Name <email>` (None: the only one there is), made on first use.
+
+    Raises:
+        UsageError: the creator is malformed.
+        KeyStoreError: the key can't be used, or belongs to another address.
+    """
+    return _signer(parse_creator(creator), passphrase_file)
+
+
 def _signer(identity: Identity | None, passphrase_file: Path | None) -> KeyPair:
     passphrase = passphrase_source(passphrase_file)
     if identity is None:

@@ -20,6 +20,7 @@ from tensafe.errors import DataError, GateRefusedError
 from tensafe.files import write_json
 from tensafe.gate.records import GateRecord, ThreeGates
 from tensafe.pipeline.config import TrainConfig
+from tensafe.pipeline.lineage import Parent, parent_of
 from tensafe.screen.records import public_record
 from tensafe.screen.subject import is_run, read_object
 from tensafe.tgsp import EvaluationInfo, LayerResult
@@ -57,6 +58,7 @@ class FinishedRun:
     privacy: PrivacyRecord | None
     gates: ThreeGates
     adapter_digest: str
+    parent: Parent | None = None
 
     @property
     def weights(self) -> Path:
@@ -74,9 +76,14 @@ def training_facts(training: SftResult) -> TrainingFacts:
     )
 
 
-def write_run_file(folder: Path, base: BaseInfo, training: TrainingFacts) -> None:
+def write_run_file(
+    folder: Path, base: BaseInfo, training: TrainingFacts, parent: Parent | None = None
+) -> None:
     """Leave the facts that no other file of the run holds."""
-    write_json(folder / RUN_FILE, {"version": 1, "base": vars(base), "training": vars(training)})
+    document = {"version": 1, "base": vars(base), "training": vars(training)}
+    if parent is not None:
+        document["parent"] = vars(parent)
+    write_json(folder / RUN_FILE, document)
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -145,6 +152,7 @@ def _read(folder: Path) -> FinishedRun:
         privacy=PrivacyRecord(**read_object(private)) if config.dp and private.is_file() else None,
         gates=gates,
         adapter_digest=digest,
+        parent=parent_of(run),
     )
 
 

@@ -101,6 +101,28 @@ class KeyStore:
         trust(trust_path(self.home), pair.public)
         return pair
 
+    def rotate(self, name: str, passphrase: str) -> tuple[PublicIdentity, KeyPair]:
+        """Put a new key pair in the place of a key; gives the old public half and the new pair.
+
+        The old file is kept under `keys/retired`, where nothing signs with it. The old key's entry
+        in the trust store stays as it is, so what it signed stays verified.
+
+        Raises:
+            KeyStoreError: no such key, or the passphrase is too short.
+        """
+        require_passphrase(passphrase)
+        document = self._read(name)
+        old, path = _public(document), self._path(name)
+        pair = KeyPair.generate(old.identity)
+        sealed = _seal(pair, passphrase)
+        retired = private_folder(self._folder / "retired")
+        with locked(self._folder / "keys"):
+            kept = retired / f"{path.stem}-{old.fingerprint[:16]}.json"
+            write_private(kept, canonical_json(document) + b"\n")
+            write_private(path, sealed)
+        trust(trust_path(self.home), pair.public)
+        return old, pair
+
     def public(self, name: str) -> PublicIdentity:
         """The public half of a key, for which no passphrase is needed."""
         return _public(self._read(name))

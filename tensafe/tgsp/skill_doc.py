@@ -43,8 +43,9 @@ class LayerResult:
 class SkillFacts:
     """All that an embedded skill document is written from.
 
-    `trained_on` counts training examples; `untested` are limits that the run's own configuration
-    implies, in full sentences.
+    `trained_on` counts training examples (None: not known here); `untested` are limits that the
+    run's own configuration implies, in full sentences; `license` is the owner's statement.
+    `is_foreign` marks an adapter of whose training nothing is known here.
     """
 
     name: str
@@ -56,9 +57,11 @@ class SkillFacts:
     screening: tuple[LayerResult, ...]
     privacy: PrivacyInfo | None
     creator: Identity
-    trained_on: int
+    trained_on: int | None
     languages: tuple[str, ...] = ()
     untested: tuple[str, ...] = ()
+    license: str = ""
+    is_foreign: bool = False
 
 
 def write_skill_doc(facts: SkillFacts) -> str:
@@ -156,7 +159,10 @@ def _front_matter(facts: SkillFacts) -> str:
     room = MAX_DESCRIPTION - len(score) - 1
     # A JSON string is a YAML double-quoted scalar, so no text can end the field early.
     text = json.dumps(f"{description[:room]} {score}", ensure_ascii=False)
-    return f"name: {skill_name(facts.name)}\ndescription: {text}"
+    license_line = ""
+    if facts.license:
+        license_line = f"\nlicense: {json.dumps(one_line(facts.license), ensure_ascii=False)}"
+    return f"name: {skill_name(facts.name)}\ndescription: {text}{license_line}"
 
 
 def _when(facts: SkillFacts) -> str:
@@ -182,10 +188,11 @@ def _capabilities(facts: SkillFacts) -> str:
     lines = [f"- {_line(capability)}" for capability in facts.skill.capabilities]
     if lines:
         lines += ["", "The list above is the creator's; what was measured is this:", ""]
+    learned = "" if facts.trained_on is None else f", learned from {facts.trained_on} others"
     lines.append(
         f"- qa_verify score **{evaluation.score:.3f}** "
         f"({evaluation.confidence:.0%} interval {low:.3f} to {high:.3f}) on "
-        f"{evaluation.test_size} held-out items, learned from {facts.trained_on} others."
+        f"{evaluation.test_size} held-out items{learned}."
     )
     if evaluation.base_score is None:
         lines.append("- The base model without the adapter was not measured.")
@@ -231,7 +238,12 @@ def _limits(facts: SkillFacts) -> str:
             + (f", {_line(layer.figure)}" if layer.figure else "")
             for layer in facts.screening
         ]
-    lines.append(f"- {_privacy(facts.privacy)}")
+    privacy = (
+        "Privacy: nothing vouches for any; it may have memorised training records."
+        if facts.is_foreign
+        else _privacy(facts.privacy)
+    )
+    lines.append(f"- {privacy}")
     return "\n".join(lines)
 
 

@@ -143,6 +143,29 @@ def revoke(path: Path, fingerprint: str, *, reason: str) -> TrustStore:
     return _edit(path, mark)
 
 
+def expire(path: Path, fingerprint: str, *, on: str | None) -> TrustStore:
+    """Set the day or moment after which an entry is believed no more; None takes it away.
+
+    Raises:
+        KeyStoreError: `on` is no date, or the entry is missing or revoked.
+    """
+    if on is not None:
+        end_of(on)
+
+    def mark(store: TrustStore) -> TrustStore:
+        known = store.find(fingerprint)
+        if known is None:
+            raise KeyStoreError(f"no creator with fingerprint {fingerprint} in {path}")
+        if known.revoked is not None:
+            raise KeyStoreError(
+                f"{fingerprint} was revoked at {known.revoked}, which no date can change"
+            )
+        entry = replace(known, expires=on)
+        return TrustStore({**store.creators, fingerprint: entry})
+
+    return _edit(path, mark)
+
+
 def end_of(text: str) -> datetime:
     """The moment at which an expiry takes effect: the named one, or the end of the named day.
 

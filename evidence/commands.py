@@ -1,0 +1,271 @@
+"""Every documented command works as written, and every wrong call is answered with a sentence.
+
+Each block of README and docs (docs/cli.md holds the examples of `--help`) is run as a new user
+would: copied into a shell, in a fresh home, beside files of the kind that it speaks of. A server
+has to run until it is stopped. What a block needs that can't be had here (a package index, a
+provider's key) is listed with its reason and counted; its commands' options are checked. A quality
+gate's no (exit 3, with advice) is an answer, shown as such: privacy on a few hundred rows ends so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from evidence._documented import Block, blocks, programs
+from evidence._error_cases import TABLE, Ended, generic_cases, tried
+from evidence._new_user import Stage, build_stage, environment, move_in, provide, write_table
+from evidence._report import conclude
+
+# A call that holds the words is not made, for the reason.
+LEFT_OUT = {
+    "make demo": "installs and trains; the claim `demo` runs it",
+    "make setup": "installs; the claim `demo` runs it",
+    "make evidence": "is a claim of its own",
+    "pip install": "needs a package index",
+    "podman ": "needs a container engine",
+    "helm ": "needs a cluster; the claim `chart` renders it",
+    "kubectl ": "needs a cluster",
+    "tests/clients/cookbook_": "needs tinker-cookbook; the claim `cookbook` runs it",
+    "--teacher http": "needs a teacher's server",
+    "openai:": "needs a provider's key",
+    "db.internal": "needs that database",
+    "tml-...": "needs a key in place of the dots",
+    "01a20ffa81342252ef3c1b466a0cf052": "names a debate of its reader's own",
+    "ollama ": "needs ollama",
+    "--database-url postgresql": "needs that database",
+}
+SERVES = (" serve", "tensafe watch", "tensafe mcp")
+SERVED_S, BLOCK_S = 40, 3600
+HELP = "docs/cli.md"
+REFUSED = 3
+
+
+@dataclass(frozen=True)
+class Call:
+    """One documented line, and how it ended: an exit code, or the reason why it was not made."""
+
+    block: str
+    line: str
+    code: int | None
+    reason: str
+    said: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Done, or refused by a gate that says why."""
+        return self.code is None or self.code == 0 or self.is_refused
+
+    @property
+    def is_refused(self) -> bool:
+        """A gate's no with its advice."""
+        return self.code == REFUSED and ("try:" in self.said or "NOT READY" in self.said)
+
+
+def main() -> None:
+    """Build a stage, run all blocks, then all wrong calls."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="blocks whose text matches, for a look")
+    parser.add_argument("--stage", type=Path, help="a stage that is kept, for a look")
+    parser.add_argument("--part", choices=("docs", "errors"), help="one half, for a look")
+    given = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept: Path = given.stage or folder / "stage"
+        stage = Stage(kept) if kept.is_dir() else build_stage(kept)
+        calls = [] if given.part == "errors" else documented(stage, folder, given.only)
+        ended = [] if given.part == "docs" else wrong_calls(stage, folder)
+    made = [call for call in calls if call.code is not None]
+    broken = [call for call in calls if not call.works]
+    unanswered = [end for end in ended if end.problem]
+    figures = {
+        "blocks": len({call.block for call in calls}),
+        "calls": len(made),
+        "work": sum(call.code == 0 for call in made),
+        "refused_by_a_gate": sum(call.is_refused for call in made),
+        "broken": [call.line for call in broken],
+        "left_out": dict(Counter(call.reason for call in calls if call.code is None)),
+        "wrong_calls": len(ended),
+        "answered": len(ended) - len(unanswered),
+        "exit_codes": dict(sorted(Counter(str(end.code) for end in ended).items())),
+        "seconds": round(time.monotonic() - started),
+    }
+    whole = given.part is None and not given.only
+    conclude("commands", figures, holds=whole and not broken and not unanswered)
+
+
+def documented(stage: Stage, folder: Path, only: str) -> list[Call]:
+    """Every block in a home of its own."""
+    calls: list[Call] = []
+    for place, block in enumerate(blocks()):
+        if only and not any(re.search(only, line) for line in (block.name, *block.calls)):
+            continue
+        home = folder / f"user{place}"
+        home.mkdir()
+        done = run_block(block, move_in(stage, home), home / "home", stage)
+        for call in done:
+            mark = "left out" if call.code is None else ("works" if call.code == 0 else call.code)
+            print(f"{mark!s:<9} {call.block:<22} {call.line.strip()[:110]}", flush=True)
+            if call.code is None:
+                print(f"{'':<33} {call.reason}", flush=True)
+            elif call.code != 0:
+                print(f"{'':<12}{call.said.strip()[-600:]}", flush=True)
+        calls += done
+        shutil.rmtree(home, ignore_errors=True)
+    return calls
+
+
+def run_block(block: Block, work: Path, home: Path, stage: Stage) -> list[Call]:
+    """Run a block's lines in one shell; a line's exit code doesn't end it."""
+    reasons = [left_out(call) for call in block.calls]
+    made_here = any(" init " in call or " train " in call for call in block.calls)
+    for call, reason in zip(block.calls, reasons, strict=True):
+        if not reason:
+            provide(call, work, stage, runs=not (made_here and block.page != HELP))
+    mark = secrets.token_hex(8)
+    lines = [f"{server} sleep {SERVED_S}" for server in needed_server(block)]
+    for call, reason in zip(block.calls, reasons, strict=True):
+        if not reason:
+            # A new project wants its owner's files before it is trained.
+            lines += [
+                served(call),
+                f'CODE=$?; echo; echo "{mark} $CODE"; echo; echo "{mark} -" >&2',
+                f"if [ -f data/.gitkeep ]; then cp -n {shlex.quote(str(stage.table))} data/; "
+                f"cp -n {shlex.quote(str(work))}/*.csv . ; fi 2>/dev/null",
+            ]
+    lines.append("kill $(jobs -p) 2>/dev/null; wait")
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)],
+        cwd=work,
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BLOCK_S,
+        check=False,
+    )
+    parts = done.stdout.split(f"{mark} ")
+    codes = [int(part.split(maxsplit=1)[0]) for part in parts[1:]]
+    said = [parts[0], *(part.split("\n", 1)[-1] for part in parts[1:])]
+    errors = done.stderr.split(f"{mark} -\n")
+    calls: list[Call] = []
+    for call, reason in zip(block.calls, reasons, strict=True):
+        if reason:
+            calls.append(Call(block.name, call, None, reason))
+            continue
+        place = sum(one.code is not None for one in calls)
+        code = codes[place] if place < len(codes) else 1
+        text = "\n".join(part[place] for part in (said, errors) if place < len(part))
+        calls.append(Call(block.name, call, code, "", text))
+    return calls
+
+
+def needed_server(block: Block) -> list[str]:
+    """The server that a page has told its reader to start, for a block that talks to it."""
+    if not any("://127.0.0.1:8200" in call for call in block.calls):
+        return []
+    if any(" serve" in call for call in block.calls):
+        return []
+    earlier = [other for other in blocks() if other.page == block.page and other.line < block.line]
+    calls = [call for other in earlier for call in other.calls if " serve" in call]
+    return [f"{calls[-1].split('#', 1)[0].strip()} &"] if calls else []
+
+
+def left_out(call: str) -> str:
+    """Why a line is not run, "" where it is."""
+    return next((reason for words, reason in LEFT_OUT.items() if words in call), "")
+
+
+def served(call: str) -> str:
+    """A server has to run until it is stopped; another line is as it stands."""
+    words = shlex.split(call, comments=True)
+    named = [place for place, word in enumerate(words) if Path(word).name in programs()]
+    if not named or not any(name in call for name in SERVES) or "--help" in words:
+        return call
+    start = words[: named[0]]
+    if words[-1] == "&":
+        # The lines after it talk to it.
+        return f"{call} sleep {SERVED_S}"
+    command = shlex.join(words[named[0] :])
+    variables = " ".join(start)
+    stopped = f"timeout --signal=INT {SERVED_S} {command}; test $? -eq 124"
+    return f"{variables} {stopped}".strip()
+
+
+def wrong_calls(stage: Stage, folder: Path) -> list[Ended]:
+    """The table of errors over all commands, in a home of its own."""
+    home = folder / "wrong"
+    home.mkdir()
+    work = move_in(stage, home)
+    os.environ |= environment(home / "home")
+    for name in ("TINKER_BASE_URL", "TINKER_API_KEY"):
+        os.environ.pop(name, None)
+    prepare(work, stage)
+    ended: list[Ended] = []
+    for case in (*TABLE, *generic_cases()):
+        end = tried(case, work)
+        lines = end.message.strip().splitlines()
+        print(
+            f"{'right' if not end.problem else 'WRONG':<6} exit {end.code}  "
+            f"tensafe {shlex.join(case.call)[:70]:<72} {lines[-1].strip()[:100] if lines else ''}",
+            flush=True,
+        )
+        if end.problem:
+            print(f"       {end.problem}", flush=True)
+        ended.append(end)
+    return ended
+
+
+def prepare(work: Path, stage: Stage) -> None:
+    """The files that the table of errors speaks of."""
+    import pickle
+
+    for call in ("support.tgsp", "runs/support", "some_lora/", "bare.safetensors"):
+        provide(call, work, stage)
+    write_table(work / "tickets.csv")
+    (work / "few.csv").write_text("question,answer\nWho?,Me\nWhere?,Here\n", encoding="utf-8")
+    (work / "wrong.yaml").write_text("epsylon: 4\n", encoding="utf-8")
+    (work / "bare.bin").write_bytes(pickle.dumps({"weight": os.getcwd}))
+    (work / "taken").mkdir()
+    (work / "taken" / "mine.txt").write_text("mine\n", encoding="utf-8")
+    package = bytearray((work / "support.tgsp").read_bytes())
+    package[-5] ^= 1
+    (work / "broken.tgsp").write_bytes(package)
+    stranger(work / "support.tgsp", work / "stranger.tgsp")
+    shutil.copytree(work / "runs" / "support", work / "runs" / "refused")
+    gates = work / "runs" / "refused" / "gates.json"
+    text = gates.read_text(encoding="utf-8")
+    place = text.index('"qa_verify"')
+    gates.write_text(
+        text[:place] + text[place:].replace('"passed"', '"failed"', 1), encoding="utf-8"
+    )
+
+
+def stranger(package: Path, path: Path) -> None:
+    """The package signed by somebody who is not in the trust store."""
+    from evidence._gate_packages import resigned
+    from tensafe.tgsp import Identity, KeyPair
+    from tensafe.tgsp.keys import public_keys_fields
+
+    signer = KeyPair.generate(Identity("Stranger", "stranger@example.org"))
+    keys = {
+        "public_key_fingerprint": signer.public.fingerprint,
+        **public_keys_fields(signer.public.keys),
+    }
+    data = resigned(package.read_bytes(), signer, lambda raw: raw["creator"].update(keys))
+    path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Skills: what agents can be told to do with TenSafe."""
