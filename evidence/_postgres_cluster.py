@@ -15,7 +15,7 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 class NoPostgresError(Exception):
-    """This machine can't run a cluster; the message says why."""
+    """No cluster can run on this machine; the message says why."""
 
 
 @contextlib.contextmanager

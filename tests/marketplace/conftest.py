@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from market_packages import OPERATOR, Shelf
+from market_packages import ADA, OPERATOR, Shelf
 
 from evidence._market_packages import trained_package
-from tensafe.tgsp import Identity, KeyPair, KeyStore
+from tensafe.tgsp import Identity, KeyPair, KeyStore, trust_path
+from tensafe.tgsp.trust import trust
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +30,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def ada(home: Path) -> KeyPair:
-    """Somebody whose key lies in the home, which trusts it."""
+    """Somebody whom the home trusts."""
+    trust(trust_path(home), ADA.public)
+    return ADA
+
+
+@pytest.fixture
+def own_key(home: Path) -> KeyPair:
+    """A key that lies in the home, encrypted."""
     return KeyStore(home).create(Identity("Ada", "ada@example.org"), OPERATOR)

@@ -9,6 +9,7 @@ from evidence._market_packages import TrainedPackage, variant
 from tensafe.tgsp import Identity, KeyPair
 
 OPERATOR = "correct horse battery"
+ADA = KeyPair.generate(Identity("Ada", "ada@example.org"))
 
 
 class Shelf:

@@ -123,7 +123,7 @@ def test_the_url_of_the_option_may_be_left_out() -> None:
 
 
 def test_commands_end_to_end(
-    shelf: Shelf, ada: KeyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shelf: Shelf, own_key: KeyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
@@ -131,7 +131,7 @@ def test_commands_end_to_end(
         code = ended.value.code
         return (code if isinstance(code, int) else 0), capsys.readouterr().out
 
-    package = shelf.put(tmp_path, "sorter", ada, description="Sorts words.")
+    package = shelf.put(tmp_path, "sorter", own_key, description="Sorts words.")
     code, out = run("publish", str(package), "--marketplace", "--json")
     assert (code, json.loads(out)["listing"]["name"]) == (0, "sorter")
     code, out = run("search", "words", "--marketplace")

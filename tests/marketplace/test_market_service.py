@@ -66,15 +66,16 @@ def test_published_searched_pulled_and_withdrawn(
         tmp_path, "support-routing", ada, description="Names the team that handles a message.",
         domain="Customer support", score=0.91, epsilon=3.5, licence="Apache-2.0",
     )  # fmt: skip
-    done = publish(package, url)
+    done = publish(package, url, signer=ada)
     assert (done.is_new, done.listing.version) == (True, "1")
-    assert publish(package, url).is_new is False
+    assert publish(package, url, signer=ada).is_new is False
     publish(
         shelf.put(
             tmp_path, "invoices", ada, description="Reads totals.", score=0.7,
             body="# Invoices\n\nGive it the text of an invoice; it answers the total, 2 teams.\n",
         ),
         url,
+        signer=ada,
     )  # fmt: skip
     eve = stranger("Éve")
     publish(shelf.put(tmp_path, "greetings", eve, description="Greets."), url, signer=eve)
@@ -99,8 +100,8 @@ def test_published_searched_pulled_and_withdrawn(
     assert (tmp_path / "got.tgsp").read_bytes() == package.read_bytes()
     assert search("team", url, order="downloads")[0].downloads == 1
     second = shelf.put(tmp_path, "support-routing", ada, score=0.5)
-    assert publish(second, url).listing.version == "2"
-    assert yank("support-routing@2", "worse", url).yanked == "worse"
+    assert publish(second, url, signer=ada).listing.version == "2"
+    assert yank("support-routing@2", "worse", url, signer=ada).yanked == "worse"
     assert pull("support-routing", tmp_path / "first.tgsp", url).listing.version == "1"
     with pytest.raises(MarketplaceError, match="was withdrawn: worse"):
         pull("support-routing@2", tmp_path / "no.tgsp", url)
@@ -111,7 +112,7 @@ def test_published_searched_pulled_and_withdrawn(
 def test_migrated_once_and_opened_again(
     host: MarketHost, shelf: Shelf, ada: KeyPair, tmp_path: Path
 ) -> None:
-    publish(shelf.put(tmp_path, "sorter", ada), host.url)
+    publish(shelf.put(tmp_path, "sorter", ada), host.url, signer=ada)
     with MarketHost(host.market.config, [shelf.base]) as again:
         assert [hit.name for hit in search("", again.url)] == ["sorter"]
 
@@ -127,7 +128,7 @@ def test_what_the_gate_rejects_is_kept_out_with_its_report(
     bad = tmp_path / "bad.tgsp"
     bad.write_bytes(case.make(good.read_bytes(), ada))  # pyright: ignore
     with pytest.raises(GateRefusedError, match=case.step) as refused:  # pyright: ignore
-        publish(bad, url)
+        publish(bad, url, signer=ada)
     report = httpx.get(f"{url}/api/v1/reports/{str(refused.value).rsplit(' ', 1)[1]}").json()
     assert report["package_digest"] == package_digest(bad)
     assert report["accepted"] is False
@@ -141,7 +142,7 @@ def test_what_the_gate_rejects_is_kept_out_with_its_report(
 def test_a_name_stays_with_its_creator(
     url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
 ) -> None:
-    publish(shelf.put(tmp_path, "sorter", ada), url)
+    publish(shelf.put(tmp_path, "sorter", ada), url, signer=ada)
     eve = stranger()
     mine = shelf.put(tmp_path, "sorter", eve, score=0.99)
     with pytest.raises(MarketplaceError, match="belongs to ada"):
@@ -159,7 +160,7 @@ def test_a_name_stays_with_its_creator(
 
 def test_keys_are_added_and_revoked(url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path) -> None:
     client, second = ServiceMarketplace(url), stranger("Ada too")
-    publish(shelf.put(tmp_path, "sorter", ada), url)
+    publish(shelf.put(tmp_path, "sorter", ada), url, signer=ada)
     client.add_key(ada, second)
     assert (
         publish(
@@ -169,7 +170,7 @@ def test_keys_are_added_and_revoked(url: str, shelf: Shelf, ada: KeyPair, tmp_pa
     )
     client.revoke_key(second, ada.public.fingerprint, "lost")
     with pytest.raises(MarketplaceError, match="was revoked here"):
-        publish(shelf.put(tmp_path, "sorter", ada, score=0.7), url)
+        publish(shelf.put(tmp_path, "sorter", ada, score=0.7), url, signer=ada)
     assert httpx.get(f"{url}/api/v1/creators/ada").json()["keys"] == [
         [ada.public.fingerprint, "lost"], [second.public.fingerprint, None]
     ]  # fmt: skip
@@ -232,18 +233,20 @@ def test_limits(shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path) -> None:
     package = shelf.put(tmp_path, "sorter", ada)
     with serving(
         tmp_path / "small", shelf.base, max_package_bytes=10_000, uploads_per_day=1,
-        reads_per_minute=30,
+        reads_per_minute=5,
     ) as host:  # fmt: skip
         with pytest.raises(MarketplaceError, match="at most 10000 are taken"):
-            publish(package, host.url)
+            publish(package, host.url, signer=ada)
         fields = {"package_digest": "0" * 64, "size_bytes": "10"}
         assert ask(host.url, ada, "upload", "/uploads", fields=fields).status_code == 201
         assert ask(host.url, ada, "upload", "/uploads", fields=fields).status_code == 429
         assert httpx.post(f"{host.url}/api/v1/yanks", content=b"x" * 70_000).status_code == 413
-        answers = [httpx.get(f"{host.url}/api/v1/info") for _ in range(32)]
-        assert answers[0].status_code == 200
-        assert answers[-1].status_code == 429
-        assert int(answers[-1].headers["Retry-After"]) >= 1
+        for _ in range(200):
+            answer = httpx.get(f"{host.url}/api/v1/info")
+            if answer.status_code == 429:
+                break
+        assert answer.status_code == 429
+        assert int(answer.headers["Retry-After"]) >= 1
         assert httpx.get(f"{host.url}/healthz").status_code == 200
 
 
@@ -253,14 +256,14 @@ def test_closed_registration_and_a_name_of_its_own(
     package = shelf.put(tmp_path, "sorter", ada)
     with serving(tmp_path / "closed", shelf.base, registration="closed") as host:
         with pytest.raises(MarketplaceError, match="registration is closed"):
-            publish(package, host.url)
+            publish(package, host.url, signer=ada)
         host.market.catalogue.creators.add(ada.public)
-        publish(package, host.url)
+        publish(package, host.url, signer=ada)
     with (
         serving(tmp_path / "named", shelf.base, public_url="https://market.example") as host,
         pytest.raises(UsageError, match=r"calls itself 'https://market\.example'"),
     ):
-        publish(package, host.url)
+        publish(package, host.url, signer=ada)
 
 
 def test_a_lying_service_gives_nothing(
@@ -268,7 +271,7 @@ def test_a_lying_service_gives_nothing(
 ) -> None:
     """Its operator changes the package, then the catalogue as well: the signatures don't follow."""
     package = shelf.put(tmp_path, "sorter", ada)
-    listing = publish(package, url).listing
+    listing = publish(package, url, signer=ada).listing
     stored = next((tmp_path / "market").rglob("*.tgsp"))
     data = bytearray(stored.read_bytes())
     data[-1] ^= 1
@@ -336,8 +339,8 @@ def hostile(make: Callable[..., Path], folder: Path, signer: KeyPair) -> Path:
 def test_a_hostile_package_is_only_text_on_the_page(
     url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
 ) -> None:
-    publish(hostile(shelf.put, tmp_path, ada), url)
-    publish(shelf.put(tmp_path, "sorter", ada), url)
+    publish(hostile(shelf.put, tmp_path, ada), url, signer=ada)
+    publish(shelf.put(tmp_path, "sorter", ada), url, signer=ada)
     for path in ("/", "/packages/hostile", "/compare?item=hostile&item=sorter", "/creators/ada"):
         answer = httpx.get(f"{url}{path}")
         assert answer.status_code == 200
@@ -365,5 +368,5 @@ def test_skill_documents_with_hidden_characters_are_rejected(
 ) -> None:
     bad = shelf.put(tmp_path, "sorter", ada, body="Read \u202emirrored\u202c text")
     with pytest.raises(GateRefusedError, match=r"control character U\+202E"):
-        publish(bad, url)
+        publish(bad, url, signer=ada)
     assert search("", url) == []

@@ -154,7 +154,9 @@ def _publishing(router: APIRouter, market: Market) -> None:
         )
         return JSONResponse({"upload": identity}, status_code=201)
 
-    @router.put("/uploads/{identity}", status_code=201, max_body_size=None)
+    @router.put(
+        "/uploads/{identity}", status_code=201, max_body_size=market.config.max_package_bytes
+    )
     async def send(identity: str, request: Request) -> dict[str, object]:
         """Send a promised package's bytes; answers when it was judged and listed."""
         config = market.config

@@ -38,12 +38,11 @@ from tensafe.marketplace.service.tables import (
 from tinker_engine.storage.database import Database
 
 # Words that say nothing about what an adapter is for; PostgreSQL leaves out the same kind itself.
-_IDLE_WORDS = frozenset(
-    (
-        "a an and are as at be by for from has have how i in is it its my of on or our s that the "
-        "their this to was we what when where which who will with you your"
-    ).split()  # noqa: SIM905
+_IDLE = (
+    "a an and are as at be by for from has have how i in is it its my of on or our s that the "
+    "their this to was we what when where which who will with you your"
 )
+_IDLE_WORDS = frozenset(_IDLE.split())
 _DAY_S = 86_400.0
 _HITS = 2_000
 # Skill documents are large and stay in the database until a page of results is known.
