@@ -59,3 +59,7 @@ class ExportRefusedError(TensafeError):
 
 class ParityError(TensafeError):
     """An exported file doesn't give what the package gives; nothing was left in the out folder."""
+
+
+class MarketplaceError(TensafeError):
+    """A marketplace can't be reached, has no such package, or refuses: the message says which."""

@@ -1,0 +1,240 @@
+"""A marketplace service from the client's side, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from tensafe.errors import DataError, GateRefusedError, MarketplaceError, UsageError
+from tensafe.marketplace.places import SignWith
+from tensafe.marketplace.proof import Action, SignedAction, sign_action
+from tensafe.marketplace.records import (
+    Listing,
+    Published,
+    Query,
+    Reference,
+    listed_name,
+    read_listing,
+)
+from tensafe.tgsp.keys import KeyPair, public_key_document
+from tensafe.tgsp.reader import package_digest
+from tensafe.tgsp.skill_doc import MAX_SKILL_DOC_BYTES
+from tensafe.tgsp.text import one_line, visible
+from tensafe.tgsp.verification import Verification
+
+_CHUNK_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 8 << 20
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+# The answer to an upload comes when the gate has judged it.
+_UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0, read=900.0)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A creator as the service knows them."""
+
+    handle: str
+    fingerprint: str
+
+
+class ServiceMarketplace:
+    """The service at an http(s) URL."""
+
+    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._client = client or httpx.Client(timeout=_TIMEOUT)
+
+    @property
+    def url(self) -> str:
+        """Without a slash at its end."""
+        return self._url
+
+    def publish(self, package: Path, verified: Verification, sign_with: SignWith) -> Published:
+        """Prove the key, send the package, wait for the gate's word.
+
+        A key that the service doesn't know is registered under its owner's name first.
+        """
+        manifest = verified.require(trusted=False)
+        listed_name(manifest)
+        digest, size = package_digest(package), package.stat().st_size
+        signer = sign_with(manifest.view.creator.public_key_fingerprint)
+        fields = {"package_digest": digest, "size_bytes": str(size)}
+        begun = self._signed("upload", signer, "/uploads", **fields, tolerated="unknown_key")
+        if begun is None:
+            self.register(signer)
+            begun = self._signed("upload", signer, "/uploads", **fields)
+        assert begun is not None
+        if "upload" not in begun:
+            return Published(self._listing(begun), self.url, is_new=False)
+        answer = self._send(package, size, str(begun["upload"]))
+        return Published(self._listing(answer), self.url)
+
+    def register(self, signer: KeyPair, handle: str = "") -> Registered:
+        """Register a key under a handle (default: made of its owner's name).
+
+        Raises:
+            MarketplaceError: the handle is taken, or registration is closed.
+        """
+        document = public_key_document(signer).decode("ascii")
+        answer = self._signed("register", signer, "/creators", public_key=document, handle=handle)
+        assert answer is not None
+        return Registered(one_line(str(answer.get("handle"))), signer.public.fingerprint)
+
+    def add_key(self, signer: KeyPair, another: KeyPair) -> Registered:
+        """Let another key publish for the same creator."""
+        document = public_key_document(another).decode("ascii")
+        answer = self._signed("add-key", signer, "/creators/keys", public_key=document)
+        assert answer is not None
+        return Registered(one_line(str(answer.get("handle"))), another.public.fingerprint)
+
+    def revoke_key(self, signer: KeyPair, fingerprint: str, reason: str) -> None:
+        """Never let a key of the same creator publish again; it may be the signer's own."""
+        self._signed("revoke-key", signer, "/creators/keys/revoke", key=fingerprint, reason=reason)
+
+    def search(self, query: Query) -> list[Listing]:
+        """What the service answers, its texts made plain."""
+        asked = query.model_dump(exclude_none=True)
+        answer = self._json("GET", "/packages", params=asked)
+        found = answer.get("packages")
+        if not isinstance(found, list):
+            raise MarketplaceError(f"{self.url}: no marketplace answers there")
+        return [self._read(value) for value in cast("list[object]", found)]
+
+    def find(self, reference: str) -> Listing:
+        """The named version."""
+        return self._listing(self._version(reference))
+
+    def skill_doc(self, listing: Listing) -> str:
+        """As the service states it, hidden characters spelt out."""
+        text = str(self._version(f"sha256:{listing.package_digest}").get("skill_doc", ""))
+        return visible(text[:MAX_SKILL_DOC_BYTES])
+
+    def fetch(self, listing: Listing, target: Path) -> None:
+        """Stream the package to the file."""
+        path = f"{self._url}/api/v1/versions/sha256:{listing.package_digest}/package"
+        size = 0
+        try:
+            with (
+                self._client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as answer,
+                target.open("r+b") as file,
+            ):
+                if answer.status_code != 200:
+                    answer.read()
+                    raise self._fault(answer)
+                for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                    size += len(chunk)
+                    if size > listing.size_bytes:
+                        raise MarketplaceError(
+                            f"{self.url} sends more than the {listing.size_bytes} bytes it lists"
+                        )
+                    file.write(chunk)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def yank(self, reference: str, reason: str, sign_with: SignWith) -> Listing:
+        """Withdraw a version, signed by the key that signed it."""
+        listing = self.find(reference)
+        signer = sign_with(listing.fingerprint)
+        wanted = f"sha256:{listing.package_digest}"
+        answer = self._signed("yank", signer, "/yanks", reference=wanted, reason=reason)
+        assert answer is not None
+        return self._listing(answer)
+
+    def _version(self, reference: str) -> dict[str, Any]:
+        wanted = str(Reference.parse(reference))
+        return self._json("GET", f"/versions/{quote(wanted, safe='@:')}")
+
+    def _signed(
+        self, action: Action, signer: KeyPair, path: str, *, tolerated: str = "", **fields: str
+    ) -> dict[str, Any] | None:
+        """A request signed over a fresh challenge; None when refused for `tolerated`."""
+        given = self._json("POST", "/challenges")
+        named = one_line(str(given.get("audience", "")))[:300]
+        if named != self.url:
+            raise UsageError(
+                f"{self.url} calls itself {named!r}, and a proof is made out to one name: give "
+                "that as --marketplace if it is where you want to publish"
+            )
+        signed: SignedAction = sign_action(
+            signer,
+            action,
+            audience=self.url,
+            challenge=str(given.get("challenge", ""))[:128],
+            **fields,
+        )
+        return self._json("POST", path, json=signed.model_dump(), tolerated=tolerated)
+
+    def _send(self, package: Path, size: int, upload: str) -> dict[str, Any]:
+        def chunks() -> Iterator[bytes]:
+            with package.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
+
+        answer = self._json(
+            "PUT",
+            f"/uploads/{quote(upload, safe='')}",
+            content=chunks(),
+            headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
+            timeout=_UPLOAD_TIMEOUT,
+        )
+        assert answer is not None
+        return answer
+
+    def _json(self, method: str, path: str, *, tolerated: str = "", **request: Any) -> Any:
+        try:
+            with self._client.stream(method, f"{self._url}/api/v1{path}", **request) as answer:
+                parts, size = list[bytes](), 0
+                for part in answer.iter_bytes():
+                    size += len(part)
+                    if size > _MAX_ANSWER_BYTES:
+                        raise MarketplaceError(f"{self.url} answers with too many bytes")
+                    parts.append(part)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        whole = httpx.Response(answer.status_code, content=b"".join(parts), request=answer.request)
+        if not answer.is_success:
+            fault = _object(whole)
+            if tolerated and fault.get("category") == tolerated:
+                return None
+            raise self._fault(whole)
+        value = _object(whole)
+        if not value:
+            raise MarketplaceError(f"{self.url}: no marketplace answers there")
+        return value
+
+    def _fault(self, answer: httpx.Response) -> MarketplaceError | GateRefusedError | UsageError:
+        body = _object(answer)
+        lines = str(body.get("error", f"HTTP {answer.status_code}")).split("\n")[:20]
+        told = "\n".join(f"  {one_line(line)[:400]}" for line in lines).strip()
+        message = f"{self.url}: {told}"
+        if body.get("category") == "rejected":
+            return GateRefusedError(message)
+        return MarketplaceError(message)
+
+    def _unreachable(self, error: httpx.HTTPError) -> MarketplaceError:
+        return MarketplaceError(
+            f"the marketplace {self.url} can't be reached: {error or type(error).__name__}"
+        )
+
+    def _listing(self, answer: dict[str, Any]) -> Listing:
+        return self._read(answer.get("listing"))
+
+    def _read(self, value: object) -> Listing:
+        try:
+            return read_listing(value)
+        except DataError as error:
+            raise MarketplaceError(f"{self.url}: {error}") from error
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        value = json.loads(answer.content)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

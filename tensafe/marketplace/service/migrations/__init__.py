@@ -1,0 +1,1 @@
+"""Alembic's script location for the catalogue."""

@@ -1,0 +1,1 @@
+"""Numbered revisions; a released one is never edited."""

@@ -1,0 +1,204 @@
+"""Packages in a real OCI registry: pushed as layers, pulled verified, refused when changed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from market_packages import Shelf, stranger
+
+from evidence._oci_registry import registry_program, running_registry
+from tensafe.errors import MarketplaceError, UsageError, VerificationError
+from tensafe.marketplace import publish, pull, search
+from tensafe.marketplace.oci import MANIFEST_LAYER, PAYLOAD_LAYER, SKILL_LAYER
+from tensafe.tgsp import KeyPair
+
+# `correct horse`, hashed with bcrypt, the only kind that the registry takes.
+HTPASSWD = "reader:$2b$04$x0a/6VxUj3UZpoxjKHhkyu5Ftpyv3.8o5pzssOhw4im.R0Rb05aE6\n"
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[tuple[str, Path]]:
+    if registry_program() is None:
+        pytest.skip("docker-registry is not installed (Debian package docker-registry)")
+    with running_registry() as running:
+        yield running
+
+
+def test_pushed_as_three_layers_and_pulled_the_same(
+    registry: tuple[str, Path], shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    host, _ = registry
+    place = f"oci://{host}/team/sorter"
+    package = shelf.put(tmp_path, "sorter", ada, description="Sorts words.", licence="MIT")
+    done = publish(package, place)
+    assert (done.listing.version, done.is_new) == ("1", True)
+    assert publish(package, place).is_new is False
+    stored = httpx.get(
+        f"http://{host}/v2/team/sorter/manifests/latest",
+        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+    ).json()
+    kinds = [layer["mediaType"] for layer in stored["layers"]]
+    assert kinds == [MANIFEST_LAYER, PAYLOAD_LAYER, SKILL_LAYER]
+    assert stored["layers"][1]["digest"] == f"sha256:{done.listing.adapter_digest}"
+    for number, reference in enumerate((place, f"{place}:1", f"{place}:latest")):
+        out = tmp_path / f"{number}.tgsp"
+        assert pull(reference, out).verification.is_trusted
+        assert out.read_bytes() == package.read_bytes()
+    by_digest = pull(f"sha256:{done.listing.package_digest}", tmp_path / "d.tgsp", place)
+    assert by_digest.listing.licence == "MIT"
+    publish(shelf.put(tmp_path, "sorter", ada, score=0.97), place)
+    assert pull("sorter", tmp_path / "two.tgsp", place).listing.score == 0.97
+    assert pull("sorter@1", tmp_path / "one.tgsp", place).listing.version == "1"
+    with pytest.raises(MarketplaceError, match="signed with another key"):
+        publish(shelf.put(tmp_path, "sorter", stranger()), place)
+    with pytest.raises(MarketplaceError, match="holds sorter, not"):
+        pull("other", tmp_path / "no.tgsp", place)
+    with pytest.raises(MarketplaceError, match="404"):
+        pull(f"{place}:nothing", tmp_path / "no.tgsp")
+
+
+def test_a_whole_registry_is_searched(
+    registry: tuple[str, Path], shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    place = f"oci://{registry[0]}"
+    publish(shelf.put(tmp_path, "invoices", ada, description="Reads invoice totals."), place)
+    publish(shelf.put(tmp_path, "greetings", ada, description="Greets people."), place)
+    assert [hit.name for hit in search("invoice", place)] == ["invoices"]
+    assert pull("greetings", tmp_path / "g.tgsp", place).verification.is_trusted
+
+
+def test_a_blob_changed_in_the_registry_is_not_kept(
+    registry: tuple[str, Path], shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    host, data = registry
+    place = f"oci://{host}/changed"
+    listing = publish(shelf.put(tmp_path, "changed", ada, score=0.5), place).listing
+    digest = listing.adapter_digest
+    blob = data / "docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
+    whole = blob.read_bytes()
+    try:
+        for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1], whole + b"\0"):
+            blob.write_bytes(content)
+            with pytest.raises((VerificationError, MarketplaceError)):
+                pull(place, tmp_path / "got.tgsp")
+            assert not (tmp_path / "got.tgsp").exists()
+    finally:
+        blob.write_bytes(whole)
+    assert pull(place, tmp_path / "got.tgsp").verification.is_trusted
+
+
+def test_other_artifacts_are_not_packages(
+    registry: tuple[str, Path], shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    host, _ = registry
+    place = f"oci://{host}/mixed"
+    publish(shelf.put(tmp_path, "mixed", ada), place)
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    url = f"http://{host}/v2/mixed/manifests"
+    stored = httpx.get(f"{url}/1", headers=accept).json()
+
+    def put(tag: str, **changes: Any) -> None:
+        sent = httpx.put(
+            f"{url}/{tag}",
+            content=json.dumps({**stored, **changes}),
+            headers={"Content-Type": accept["Accept"]},
+        )
+        assert sent.status_code == 201
+
+    put("no-skill", layers=stored["layers"][:2])
+    put("no-payload", layers=stored["layers"][:1])
+    put("twice", layers=[*stored["layers"], stored["layers"][0]])
+    other = {**stored["annotations"], "org.tensafe.tgsp.package-digest": "sha256:" + "0" * 64}
+    put("misnamed", annotations=other)
+    for tag, words in (
+        ("no-skill", "has no layer"),
+        ("no-payload", "not a package"),
+        ("twice", "not a package"),
+        ("misnamed", "gave other bytes"),
+    ):
+        with pytest.raises((VerificationError, MarketplaceError), match=words):
+            pull(f"{place}:{tag}", tmp_path / "got.tgsp")
+        assert not (tmp_path / "got.tgsp").exists()
+
+
+def test_a_registry_with_a_login(
+    shelf: Shelf, ada: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if registry_program() is None:
+        pytest.skip("docker-registry is not installed (Debian package docker-registry)")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with running_registry(HTPASSWD) as (host, _):
+        package, place = shelf.put(tmp_path, "sorter", ada), f"oci://{host}/sorter"
+        with pytest.raises(MarketplaceError, match="TENSAFE_OCI_USERNAME"):
+            publish(package, place)
+        monkeypatch.setenv("TENSAFE_OCI_USERNAME", "reader")
+        monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "wrong horse")
+        with pytest.raises(MarketplaceError, match="401"):
+            publish(package, place)
+        monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "correct horse")
+        publish(package, place)
+        assert pull(place, tmp_path / "got.tgsp").verification.is_trusted
+
+
+class _TokenRegistry(BaseHTTPRequestHandler):
+    """Answers as a registry that wants a token; keeps what was asked of it."""
+
+    asked: list[tuple[str, str]]
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("Authorization", "")))
+        host = self.headers["Host"]
+        if self.path.startswith("/token?"):
+            self._say(200, {"token": "abc"})
+        elif self.headers.get("Authorization") != "Bearer abc":
+            challenge = f'Bearer realm="http://{host}/token",service="r",scope="repository:x:pull"'
+            self._say(401, {}, {"WWW-Authenticate": challenge})
+        else:
+            self._say(200, {"name": "x", "tags": []})
+
+    def _say(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        for name, text in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_registry_that_wants_a_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENSAFE_OCI_USERNAME", "u")
+    monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "p")
+    _TokenRegistry.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _TokenRegistry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert search("", f"oci://127.0.0.1:{server.server_address[1]}/x") == []
+    finally:
+        server.shutdown()
+        server.server_close()
+    realm, given = _TokenRegistry.asked[1]
+    assert "scope=repository%3Ax%3Apull" in realm
+    assert "service=r" in realm
+    assert given == "Basic dTpw"
+    assert _TokenRegistry.asked[2][1] == "Bearer abc"
+
+
+@pytest.mark.parametrize("place", ["oci://", "oci://h/UPPER", "oci://h/a/../b", "oci://h/a:t:u"])
+def test_places_that_cannot_be_read(home: Path, place: str) -> None:
+    with pytest.raises(UsageError):
+        search("", place)
+
+
+def test_nothing_answers(home: Path) -> None:
+    with pytest.raises(MarketplaceError, match="can't be reached"):
+        search("", "oci://127.0.0.1:1/x")
