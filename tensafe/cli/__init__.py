@@ -13,7 +13,7 @@ import typer
 
 COMMANDS = (
     "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "import_",
-    "validate", "keys", "doctor",
+    "validate", "keys", "doctor", "skill", "mcp",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""From a sentence to what it asks of TG Tinker: which trigger, which field of knowledge, which path.
+"""From a sentence to what it asks of TG Tinker: the trigger, the field of knowledge, the path.
 
 A request is taken only when it asks for something to be done now: a command, or a wish of the
 speaker. Questions about adapters, reports of what was done, refusals and quotations are not taken,
@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+# A request stands at the beginning of what somebody says.
+MOST_CHARACTERS = 500
 Trigger = Literal[
     "create_lora", "create_tgsp", "turn_into", "improve", "train_from", "build_for", "fine_tune"
 ]
@@ -117,11 +119,17 @@ _FIELD_AFTER = re.compile(
     r"(?:the\s+(?:field|domain|area|subject)\s+of\s+)?(?:the\s+)?(?P<field>[a-z][\w\s&/-]*?)"
     rf"(?:\s+(?:domain|field|industry|area))?(?=\s+{_FROM}\b|\s*[,.!?;]|\s+(?:please|thanks|now|that|which)\b|\s*$)"
 )
-_NOBODY = frozenset("a an me us you it this that our my team everyone all him her them".split())
-_NO_FIELD = frozenset(
-    "a an the me us you it this that our my your new fresh signed better custom small tiny big good "
-    "low-rank low rank lora tgsp adapter proper real private safe simple single nice first second "
-    "another of team everyone both all please him her them now today later best".split()
+_PRONOUNS = "a an me us you it this that our my team everyone all him her them"
+_NOBODY = frozenset(_PRONOUNS.split())
+_NO_FIELD = _NOBODY.union(
+    *(
+        line.split()
+        for line in (
+            "the your new fresh signed better custom small tiny big good low-rank low rank lora",
+            "tgsp adapter proper real private safe simple single nice first second another of",
+            "both please now today later best",
+        )
+    )
 )
 
 
@@ -141,7 +149,7 @@ class Request:
 
 def route(sentence: str) -> Request | None:
     """The request in a sentence, or None when it asks for none of TG Tinker's work."""
-    path, text = _without_path(sentence)
+    path, text = _without_path(sentence[:MOST_CHARACTERS])
     text = _QUOTATION.sub(" ", text)
     text = re.sub(r"\s+", " ", text.replace("’", "'")).strip().lower().rstrip(".!? ")
     text = text.replace(".tgsp adapter", "tgsp adapter").replace(".tgsp", "tgsp")
