@@ -14,7 +14,7 @@ import typer
 COMMANDS = (
     "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "keys",
     "serve", "slot", "swap", "import_", "validate", "doctor", "publish", "search", "pull",
-    "marketplace",
+    "marketplace", "skill", "mcp",
 )  # fmt: skip
 
 
