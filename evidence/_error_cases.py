@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ class Ended:
     code: int | None
     message: str
     problem: str
+
+
+def _imported(code: int, words: str, source: str, *more: str, data: str = "tickets.csv") -> Case:
+    """A call of import by somebody who has several keys."""
+    fixed = ("--sign", "--name", "brought", "--eval-data", data, "--creator", "creator")
+    return Case(("import", source, *fixed, *more), code, words)
 
 
 TABLE = (
@@ -72,20 +79,14 @@ TABLE = (
     Case(("export", "support.tgsp", "--format", "gguf", "--base-model", "./no"), 1, "--base-model"),
     Case(("import", "some_lora", "--name", "x"), 2, "--sign"),
     Case(("import", "some_lora", "--sign", "--name", "x"), 2, "--eval-data is missing"),
-    Case(("import", "nowhere", "--sign", "--name", "x", "--eval-data", "few.csv"), 1, "no such"),
-    Case(("import", "taken", "--sign", "--name", "x", "--eval-data", "tickets.csv"), 1, "PEFT"),
-    Case(("import", "bare.safetensors", "--sign", "--name", "y", "--eval-data", "tickets.csv"), 2,
-         "--alpha"),
-    Case(("import", "bare.safetensors", "--sign", "--name", "z", "--eval-data", "tickets.csv",
-          "--alpha", "8"), 2, "--base-model"),
-    Case(("import", "bare.bin", "--sign", "--name", "b", "--eval-data", "tickets.csv"), 2,
-         "--allow-pickle"),
-    Case(("import", "bare.bin", "--allow-pickle", "--sign", "--name", "c", "--eval-data",
-          "tickets.csv"), 4, "something other than tensors"),
-    Case(("import", "some_lora", "--sign", "--name", "d", "--eval-data", "few.csv"), 1,
-         "at least 20"),
-    Case(("import", "some_lora", "--sign", "--name", "e", "--eval-data", "tickets.csv", "--out",
-          "taken"), 2, "is not empty"),
+    _imported(2, "does not exist", "nowhere"),
+    _imported(1, "PEFT", "taken"),
+    _imported(2, "--alpha", "bare.safetensors"),
+    _imported(2, "--base-model", "bare.safetensors", "--alpha", "8"),
+    _imported(2, "--allow-pickle", "bare.bin"),
+    _imported(4, "something other than tensors", "bare.bin", "--allow-pickle"),
+    _imported(1, "at least 20", "some_lora", data="few.csv"),
+    _imported(2, "is not empty", "some_lora", "--out", "taken"),
     Case(("validate", "broken.tgsp"), 4, ""),
     Case(("validate", "few.csv"), 4, ""),
     Case(("gate", "support.tgsp", "--base-model", "./no"), 1, "no such folder"),
@@ -122,13 +123,18 @@ def generic_cases() -> Iterator[Case]:
                 if parameter.param_type_name == "argument":
                     given.append(value)
                 else:
-                    choices = getattr(parameter.type, "choices", None)
-                    given += [parameter.opts[0], str(next(iter(choices))) if choices else value]
+                    kind = _annotation(parameter)
+                    is_choice = isinstance(kind, type) and issubclass(kind, Enum)
+                    given += [parameter.opts[0], next(iter(kind)).value if is_choice else value]
             yield Case((*call, *given), -1, "no/such/place.tgsp")
 
 
 def _is_path(parameter: Any) -> bool:
-    return "path" in type(parameter.type).__name__.lower() or "path" in str(parameter.type).lower()
+    return _annotation(parameter) is Path
+
+
+def _annotation(parameter: Any) -> Any:
+    return parameter.type_descriptor.annotation
 
 
 def leaves(command: Any, words: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from safetensors.numpy import load
 
 from evidence._stand_in_bases import stand_in
+from tensafe.evaluate import QaVerifyConfig
 from tensafe.gate.load_gate import judge_package
 from tensafe.gate.running import running_base
 from tensafe.pipeline.import_config import ImportConfig
@@ -31,7 +32,9 @@ from tinker_engine.connect import load_tokenizer, open_engine, upload_adapter
 from tinker_engine.recipes.chat_format import ChatFormat
 from tinker_engine.recipes.chat_model import ChatModel
 
-QUESTIONS, ANSWER_TOKENS = 24, 48
+QUESTIONS = 20
+# As many as qa_verify asks for at most, so that it asks for neither more nor less.
+ANSWER_TOKENS = QaVerifyConfig().max_answer_tokens
 
 
 @dataclass(frozen=True)

@@ -208,9 +208,9 @@ def wrong_calls(stage: Stage, folder: Path) -> list[Ended]:
     home = folder / "wrong"
     home.mkdir()
     work = move_in(stage, home)
-    os.environ |= environment(home / "home")
-    for name in ("TINKER_BASE_URL", "TINKER_API_KEY"):
-        os.environ.pop(name, None)
+    own = environment(home / "home")
+    os.environ.clear()
+    os.environ |= own
     prepare(work, stage)
     ended: list[Ended] = []
     for case in (*TABLE, *generic_cases()):

@@ -39,7 +39,9 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="LORA_DIR", help="PEFT folder, safetensors file, .bin or .pt, or .tgsp."
+            metavar="LORA_DIR",
+            help="PEFT folder, safetensors file, .bin or .pt, or .tgsp.",
+            exists=True,
         ),
     ],
     name: Annotated[str, typer.Option(help="The adapter's name.")],
