@@ -24,7 +24,7 @@ def serving(folder: Path, *bases: RunningBase, **settings: Any) -> Iterator[Mark
         yield host
 
 
-def ask(url: str, signer: KeyPair, action: Action, path: str, **changes: Any) -> httpx.Response:
+def ask(url: str, signer: KeyPair, action: Action, path: str, /, **changes: Any) -> httpx.Response:
     """A signed request; `changes` falsify parts of it after it was signed."""
     fields = changes.pop("fields", {})
     audience = changes.pop("audience", url)
