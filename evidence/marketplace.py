@@ -103,7 +103,7 @@ def in_a_registry(folder: Path, trained: TrainedPackage, ada: KeyPair) -> dict[s
 def layers(host: str, repository: str) -> list[object]:
     """The layers that the registry itself tells of."""
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    answer = httpx.get(f"http://{host}/v2/{repository}/manifests/1", headers=accept)
+    answer = httpx.get(f"http://{host}/v2/{repository}/manifests/1", headers=accept, timeout=120)
     return answer.json()["layers"]
 
 
@@ -184,7 +184,9 @@ def kept_out(
             publish(path, url, signer=ada)
         except GateRefusedError as error:
             rejected += 1
-            report = httpx.get(f"{url}/api/v1/reports/{str(error).rsplit(' ', 1)[1]}").json()
+            report = httpx.get(
+                f"{url}/api/v1/reports/{str(error).rsplit(' ', 1)[1]}", timeout=120
+            ).json()
             failed = {step["name"] for step in report["steps"] if not step["passed"]}
             right += case.step in failed
     print(f"            {rejected} of {len(cases)} bad packages kept out, {right} rightly")

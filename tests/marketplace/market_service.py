@@ -15,6 +15,9 @@ from tensafe.marketplace.service.config import MarketConfig
 from tensafe.marketplace.service.host import MarketHost
 from tensafe.tgsp import KeyPair
 
+# A busy machine must not fail a test of behaviour.
+HTTP = httpx.Client(timeout=120.0)
+
 
 @contextlib.contextmanager
 def serving(folder: Path, *bases: RunningBase, **settings: Any) -> Iterator[MarketHost]:
@@ -24,14 +27,14 @@ def serving(folder: Path, *bases: RunningBase, **settings: Any) -> Iterator[Mark
         yield host
 
 
-def ask(url: str, signer: KeyPair, action: Action, path: str, **changes: Any) -> httpx.Response:
+def ask(url: str, signer: KeyPair, action: Action, path: str, /, **changes: Any) -> httpx.Response:
     """A signed request; `changes` falsify parts of it after it was signed."""
     fields = changes.pop("fields", {})
     audience = changes.pop("audience", url)
     challenge = changes.pop("challenge", None) or new_challenge(url)
     signed = sign_action(signer, action, audience=audience, challenge=challenge, **fields)
-    return httpx.post(f"{url}/api/v1{path}", json={**signed.model_dump(), **changes})
+    return HTTP.post(f"{url}/api/v1{path}", json={**signed.model_dump(), **changes})
 
 
 def new_challenge(url: str) -> str:
-    return httpx.post(f"{url}/api/v1/challenges").json()["challenge"]
+    return HTTP.post(f"{url}/api/v1/challenges").json()["challenge"]

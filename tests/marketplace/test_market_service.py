@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from market_packages import Shelf, stranger
-from market_service import ask, new_challenge, serving
+from market_service import HTTP, ask, new_challenge, serving
 from sqlalchemy import create_engine, text
 
 from evidence._gate_cases import bad_cases
@@ -119,7 +119,7 @@ def test_migrated_once_and_opened_again(
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in bad_cases() if c.step in ("lora_config", "base", "rvu_v2")][::4],
+    "case", [c for c in bad_cases() if c.step in ("lora_config", "base", "rvu_v2")][::9],
     ids=lambda case: case.name,
 )  # fmt: skip
 def test_what_the_gate_rejects_is_kept_out_with_its_report(
@@ -130,11 +130,11 @@ def test_what_the_gate_rejects_is_kept_out_with_its_report(
     bad.write_bytes(case.make(good.read_bytes(), ada))  # pyright: ignore
     with pytest.raises(GateRefusedError, match=case.step) as refused:  # pyright: ignore
         publish(bad, url, signer=ada)
-    report = httpx.get(f"{url}/api/v1/reports/{str(refused.value).rsplit(' ', 1)[1]}").json()
+    report = HTTP.get(f"{url}/api/v1/reports/{str(refused.value).rsplit(' ', 1)[1]}").json()
     assert report["package_digest"] == package_digest(bad)
     assert report["accepted"] is False
     digest = package_digest(bad)
-    assert httpx.get(f"{url}/api/v1/versions/sha256:{digest}/package").status_code == 404
+    assert HTTP.get(f"{url}/api/v1/versions/sha256:{digest}/package").status_code == 404
     assert search("", url) == []
     stored = [p for p in (tmp_path / "market").rglob("*") if p.suffix in (".tgsp", ".partial")]
     assert stored == []
@@ -172,7 +172,7 @@ def test_keys_are_added_and_revoked(url: str, shelf: Shelf, ada: KeyPair, tmp_pa
     client.revoke_key(second, ada.public.fingerprint, "lost")
     with pytest.raises(MarketplaceError, match="was revoked here"):
         publish(shelf.put(tmp_path, "sorter", ada, score=0.7), url, signer=ada)
-    assert httpx.get(f"{url}/api/v1/creators/ada").json()["keys"] == [
+    assert HTTP.get(f"{url}/api/v1/creators/ada").json()["keys"] == [
         [ada.public.fingerprint, "lost"], [second.public.fingerprint, None]
     ]  # fmt: skip
     # A revoked key does not come back by registering it again.
@@ -206,7 +206,7 @@ def test_a_proof_is_good_once_here_and_for_what_it_says(url: str, ada: KeyPair) 
 
     made = sign_action(ada, "upload", audience=url, challenge=challenge, **fields)
     swapped = {**made.model_dump(), "fields": other}
-    assert httpx.post(f"{url}/api/v1/uploads", json=swapped).status_code == 401
+    assert HTTP.post(f"{url}/api/v1/uploads", json=swapped).status_code == 401
 
 
 def test_an_upload_is_what_was_promised(
@@ -219,12 +219,12 @@ def test_an_upload_is_what_was_promised(
     def send(body: bytes, size: int = len(package)) -> httpx.Response:
         fields = {"package_digest": digest, "size_bytes": str(size)}
         begun = ask(url, ada, "upload", "/uploads", fields=fields).json()
-        return httpx.put(f"{url}/api/v1/uploads/{begun['upload']}", content=body)
+        return HTTP.put(f"{url}/api/v1/uploads/{begun['upload']}", content=body)
 
     assert send(package[:-1]).status_code == 400
     assert send(package + b"x").status_code == 413
     assert send(package[:-1] + b"\0").status_code == 400
-    assert httpx.put(f"{url}/api/v1/uploads/none", content=package).status_code == 404
+    assert HTTP.put(f"{url}/api/v1/uploads/none", content=package).status_code == 404
     assert not list((tmp_path / "market").rglob("*.partial"))
     assert send(package).status_code == 201
     assert not list((tmp_path / "market").rglob("*.partial"))
@@ -241,14 +241,14 @@ def test_limits(shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path) -> None:
         fields = {"package_digest": "0" * 64, "size_bytes": "10"}
         assert ask(host.url, ada, "upload", "/uploads", fields=fields).status_code == 201
         assert ask(host.url, ada, "upload", "/uploads", fields=fields).status_code == 429
-        assert httpx.post(f"{host.url}/api/v1/yanks", content=b"x" * 70_000).status_code == 413
+        assert HTTP.post(f"{host.url}/api/v1/yanks", content=b"x" * 70_000).status_code == 413
         for _ in range(200):
-            answer = httpx.get(f"{host.url}/api/v1/info")
+            answer = HTTP.get(f"{host.url}/api/v1/info")
             if answer.status_code == 429:
                 break
         assert answer.status_code == 429
         assert int(answer.headers["Retry-After"]) >= 1
-        assert httpx.get(f"{host.url}/healthz").status_code == 200
+        assert HTTP.get(f"{host.url}/healthz").status_code == 200
 
 
 def test_closed_registration_and_a_name_of_its_own(
@@ -306,7 +306,7 @@ def test_nothing_and_nonsense_answer(home: Path) -> None:
     "path", ["/packages/none", "/packages/..%2f..", "/compare", "/compare?item=a&item=b", "/x"]
 )
 def test_pages_that_are_not_there(url: str, path: str) -> None:
-    answer = httpx.get(f"{url}{path}")
+    answer = HTTP.get(f"{url}{path}")
     assert answer.status_code in (400, 404)
     assert "Back to all adapters" in answer.text
 
@@ -319,24 +319,24 @@ def test_a_hostile_package_is_only_text_on_the_page(
     publish(package, url, signer=ada)
     publish(shelf.put(tmp_path, "sorter", ada), url, signer=ada)
     for path in ("/", "/packages/hostile", "/compare?item=hostile&item=sorter", "/creators/ada"):
-        answer = httpx.get(f"{url}{path}")
+        answer = HTTP.get(f"{url}{path}")
         assert answer.status_code == 200
         page = answer.text.lower()
         for bad in ("<script", "<img", "<iframe", "<svg", "<style", "<form action=\"https",
-                    "href=\"javascript", "href=\"data", "http-equiv=refresh content"):  # fmt: skip
-            assert bad not in page.replace("&lt;", "")
+                    "href=\"javascript", "href=\"data", "<meta http-equiv"):  # fmt: skip
+            assert bad not in page
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-    page = httpx.get(f"{url}/packages/hostile").text
+    page = HTTP.get(f"{url}/packages/hostile").text
     assert 'href="https://example.org/a"' in page
     assert 'rel="nofollow noopener noreferrer"' in page
     assert "&lt;script&gt;document.title" in page
     assert "{{ 7*7 }}" in page
-    raw = httpx.get(f"{url}/api/v1/versions/hostile/skill")
+    raw = HTTP.get(f"{url}/api/v1/versions/hostile/skill")
     assert raw.headers["content-type"].startswith("text/plain")
-    got = httpx.get(f"{url}/packages/{quote('hostile@1')}/download")
+    got = HTTP.get(f"{url}/packages/{quote('hostile@1')}/download")
     assert got.headers["content-disposition"] == 'attachment; filename="hostile-1.tgsp"'
 
 

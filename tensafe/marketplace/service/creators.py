@@ -18,6 +18,7 @@ from tensafe.marketplace.service.refusals import (
     NotFoundError,
     ProofError,
     RefusedError,
+    RevokedKeyError,
     UnknownKeyError,
 )
 from tensafe.marketplace.service.tables import ChallengeRow, CreatorRow, KeyRow
@@ -69,7 +70,8 @@ class Creators:
         """The handle of who signed, once: the challenge is used up.
 
         Raises:
-            UnknownKeyError: the key is not registered, or was revoked.
+            UnknownKeyError: the key is not registered.
+            RevokedKeyError: it was revoked.
             ProofError: anything else about the signature is wrong.
         """
         self._take(signed, action, audiences)
@@ -78,7 +80,9 @@ class Creators:
             if row is None:
                 raise UnknownKeyError(f"the key {signed.fingerprint} is not registered here")
             if row.revoked_at is not None:
-                raise UnknownKeyError(f"the key {signed.fingerprint} was revoked here")
+                raise RevokedKeyError(
+                    f"the key {signed.fingerprint} was revoked here: {row.reason}"
+                )
             keys, handle = _keys(row), row.handle
         _require_signature(signed, keys)
         return handle

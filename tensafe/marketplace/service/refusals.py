@@ -32,6 +32,12 @@ class UnknownKeyError(RefusedError):
     status, category = 403, "unknown_key"
 
 
+class RevokedKeyError(RefusedError):
+    """The key was revoked here."""
+
+    status, category = 403, "revoked_key"
+
+
 class NotYoursError(RefusedError):
     """The name or version is another creator's, or registration is closed."""
 
