@@ -48,7 +48,7 @@ class RegistryError(AragoraError):
 
 
 class TrainingDataError(AragoraError):
-    """Training records can't be used: the message names the file or record and what was expected."""
+    """Training records can't be used: the message names the file or record and what it needs."""
 
 
 class TrainingError(AragoraError):

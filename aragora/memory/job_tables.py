@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aragora.memory.table_base import DEBATE_ID, DIGEST, NAME, WORD, Base, Json, JsonList
+from aragora.memory.table_base import DEBATE_ID, NAME, WORD, Base, Json, JsonList
 
 
 class JobRow(Base):
@@ -49,7 +49,6 @@ class JobDataRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     part: Mapped[str] = mapped_column(String(WORD), primary_key=True)
     records: Mapped[JsonList]
-    digest: Mapped[str] = mapped_column(String(DIGEST))
 
 
 class JobAttemptRow(Base):

@@ -9,7 +9,7 @@ in time is taken back by whoever looks next. Times come from the database's cloc
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +71,11 @@ class JobQueue:
     def add(
         self,
         job: TrainingJob,
-        data: dict[str, tuple[list[Any], str]] | None = None,
+        data: Mapping[str, Sequence[Any]] | None = None,
         *,
         text: str = "scheduled",
     ) -> TrainingJob:
-        """Store a new job with its records and their digests; an id that exists is an error."""
+        """Store a new job with its records by part; an id that exists is an error."""
         with self._database.write() as session:
             if session.get(JobRow, job.job_id) is not None:
                 raise JobError(f"there is a job {job.job_id!r} already; choose another id")
@@ -105,10 +105,8 @@ class JobQueue:
             )
             session.add(row)
             session.flush()
-            for part, (records, digest) in (data or {}).items():
-                session.add(
-                    JobDataRow(job_id=job.job_id, part=part, records=records, digest=digest)
-                )
+            for part, records in (data or {}).items():
+                session.add(JobDataRow(job_id=job.job_id, part=part, records=list(records)))
             _log(session, row, now, text, row.status)
             return _job(row)
 
@@ -131,7 +129,9 @@ class JobQueue:
         with self._database.read() as session:
             _known(session, job_id)
             return [
-                JobAttempt(r.job_id, r.number, r.worker, r.began_at, r.ended_at, r.outcome, r.reason)
+                JobAttempt(
+                    r.job_id, r.number, r.worker, r.began_at, r.ended_at, r.outcome, r.reason
+                )
                 for r in session.scalars(query.order_by(JobAttemptRow.number))
             ]
 
@@ -145,19 +145,17 @@ class JobQueue:
                 for r in session.scalars(query)
             ]
 
-    def data(self, job_id: str, part: str) -> tuple[list[Any], str] | None:
-        """Records of one part (`sft`, `dpo`) with their digest; None when there are none yet."""
+    def data(self, job_id: str, part: str) -> list[Any] | None:
+        """Records of one part (`sft`, `dpo`, `gauntlet`); None when there are none yet."""
         with self._database.read() as session:
             row = session.get(JobDataRow, (job_id, part))
-            return None if row is None else (list(row.records), row.digest)
+            return None if row is None else list(row.records)
 
-    def keep_data(self, lease: Lease, part: str, records: list[Any], digest: str) -> None:
+    def keep_data(self, lease: Lease, part: str, records: Sequence[Any]) -> None:
         """Store what the first attempt exported, so that every later one trains on the same."""
         with self._database.write() as session:
             self._held(session, lease)
-            session.merge(
-                JobDataRow(job_id=lease.job.job_id, part=part, records=records, digest=digest)
-            )
+            session.merge(JobDataRow(job_id=lease.job.job_id, part=part, records=list(records)))
 
     def claim(self, worker: str) -> Lease | None:
         """The next job for a worker, or None; takes back leases that were not renewed."""
@@ -296,7 +294,7 @@ class JobQueue:
                 .where(JobRow.status == JobStatus.RUNNING.value)
                 .group_by(JobRow.model)
             )
-            running: dict[str, int] = {model: count for model, count in session.execute(counted)}
+            running: dict[str, int] = dict(session.execute(counted).tuples())
             if limits.running is not None and sum(running.values()) >= limits.running:
                 return None
             if limits.per_model is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ class TrainingPlan:
     adapter_name: str
     conversations: tuple[Conversation, ...] = ()
     preferences: tuple[Preference, ...] = ()
-    settings: TrainingSettings = TrainingSettings()
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
     run_key: str = ""
 
     @property

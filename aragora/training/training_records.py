@@ -57,34 +57,35 @@ def read_records(data: TrainingData, *, limit: int | None = None) -> TrainingRec
 
 
 def read_conversations(data: TrainingData, *, limit: int | None = None) -> tuple[Conversation, ...]:
-    """Conversations to learn the last turn of; raises TrainingDataError, also when there is none.
+    """Conversations to learn the last turn of; preferences beside them are for `train_dpo`.
 
-    Preferences among them are refused: they are for `train_dpo`.
-    """
-    found = read_records(data, limit=limit)
-    if found.preferences:
-        raise TrainingDataError(
-            "the data holds preferences (chosen, rejected); train on them with train_dpo, or give "
-            "records with `messages`, or `prompt` and `completion`"
-        )
-    if not found.conversations:
-        raise TrainingDataError(_EMPTY.format(what="`messages`, or `prompt` and `completion`"))
-    return found.conversations
-
-
-def read_preferences(data: TrainingData, *, limit: int | None = None) -> tuple[Preference, ...]:
-    """Preferences; raises TrainingDataError, also when there is none.
-
-    Records for supervised training among them are refused: they are for `train_sft`.
+    Raises TrainingDataError, also when there is none.
     """
     found = read_records(data, limit=limit)
     if found.conversations:
+        return found.conversations
+    if found.preferences:
         raise TrainingDataError(
-            "the data holds records without `chosen` and `rejected`; train on them with train_sft"
+            f"all {len(found.preferences)} records are preferences (chosen, rejected); train on "
+            "them with train_dpo"
         )
-    if not found.preferences:
-        raise TrainingDataError(_EMPTY.format(what="`prompt`, `chosen` and `rejected`"))
-    return found.preferences
+    raise TrainingDataError(_EMPTY.format(what="`messages`, or `prompt` and `completion`"))
+
+
+def read_preferences(data: TrainingData, *, limit: int | None = None) -> tuple[Preference, ...]:
+    """Preferences; conversations beside them are for `train_sft`.
+
+    Raises TrainingDataError, also when there is none.
+    """
+    found = read_records(data, limit=limit)
+    if found.preferences:
+        return found.preferences
+    if found.conversations:
+        raise TrainingDataError(
+            f"none of {len(found.conversations)} records has `chosen` and `rejected`; train on "
+            "them with train_sft"
+        )
+    raise TrainingDataError(_EMPTY.format(what="`prompt`, `chosen` and `rejected`"))
 
 
 _EMPTY = (

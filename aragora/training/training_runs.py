@@ -99,9 +99,7 @@ def train_on_conversations(
 
 
 def _told(step: Any) -> TrainingProgress:
-    return TrainingProgress(
-        "sft", step.step, step.total, step.loss, step.tokens_per_s, step.eta_s
-    )
+    return TrainingProgress("sft", step.step, step.total, step.loss, step.tokens_per_s, step.eta_s)
 
 
 def _max_length(served: ServedModel, settings: TrainingSettings) -> int:
@@ -115,7 +113,6 @@ def _hidden_size(served: ServedModel) -> int:
     if not served.connection.capabilities():
         return 8192
     return base_info(served.connection).hidden_size
-
 
 
 def train_on_preferences(

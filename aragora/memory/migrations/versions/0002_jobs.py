@@ -50,7 +50,6 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=128), nullable=False),
         sa.Column("part", sa.String(length=32), nullable=False),
         sa.Column("records", sa.JSON(), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"]),
         sa.PrimaryKeyConstraint("job_id", "part"),
     )
