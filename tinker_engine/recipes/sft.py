@@ -72,7 +72,6 @@ def run_sft(
     base_model: str,
     hidden_size: int,
     record_set: str = "",
-    start_from: str = "",
     on_progress: OnProgress | None = None,
 ) -> SftResult:
     """Train a LoRA adapter on conversations, with the loss on each one's last turn.
@@ -81,18 +80,12 @@ def run_sft(
         folder: holds the state file; a folder with one in it is resumed.
         hidden_size: width of the base, for the default learning rate.
         record_set: digest of the training records, declared to the engine's ledger.
-        start_from: `tinker://` path of a training checkpoint whose weights are trained on, in place
-            of fresh ones; its shape stays, and the moments begin anew. Not for private runs.
 
     Raises:
         RequestError: no example has a learned token within `max_length`.
         CheckpointError: the folder holds a run with other settings or data.
         InterruptedRunError: Ctrl-C; the state is saved.
     """
-    if start_from and config.privacy is not None:
-        raise RequestError(
-            "a private run can't start from a checkpoint; train it from the bare base"
-        )
     rendered = [chat_format.example(conversation) for conversation in conversations]
     kept = [r for r in rendered if len(r.tokens) <= config.max_length and r.trained_tokens > 0]
     if not kept:
@@ -101,7 +94,7 @@ def run_sft(
             f"{config.max_length} tokens; raise max_length or check the column mapping"
         )
     plan = plan_run(config, kept, hidden_size=hidden_size)
-    run = _Run(service, config, plan, kept, folder, base_model, record_set, start_from, on_progress)
+    run = _Run(service, config, plan, kept, folder, base_model, record_set, on_progress)
     return replace(run.go(), left_out_long=len(rendered) - len(kept))
 
 
@@ -166,7 +159,6 @@ class _Run:
         folder: Path,
         base_model: str,
         record_set: str,
-        start_from: str,
         on_progress: OnProgress | None,
     ) -> None:
         self.service = service
@@ -175,7 +167,6 @@ class _Run:
         self.folder = folder
         self.base_model = base_model
         self.record_set = record_set
-        self.start_from = start_from
         self.on_progress = on_progress
         self.private = config.privacy is not None
         held = set(plan.validation)
@@ -212,22 +203,16 @@ class _Run:
     def _open(self) -> tuple[tinker.TrainingClient, SftState]:
         state = read_state(self.folder)
         if state is not None:
-            state.check(self.config, self.plan, self.record_set, self.start_from)
+            state.check(self.config, self.plan, self.record_set)
             client = self.service.create_training_client_from_state_with_optimizer(state.checkpoint)
             return client, replace(state, run_id=client.model_id)
-        if self.start_from:
-            # The adapter's shape is the checkpoint's.
-            client = self.service.create_training_client_from_state(self.start_from).result()
-        else:
-            client = self.service.create_lora_training_client(
-                base_model=self.base_model,
-                rank=self.config.rank,
-                seed=self.config.seed,
-                user_metadata=self._metadata(),
-            ).result()
-        state = SftState.new(
-            self.config, self.plan, self.record_set, client.model_id, self.start_from
-        )
+        client = self.service.create_lora_training_client(
+            base_model=self.base_model,
+            rank=self.config.rank,
+            seed=self.config.seed,
+            user_metadata=self._metadata(),
+        ).result()
+        state = SftState.new(self.config, self.plan, self.record_set, client.model_id)
         return client, self._save(client, state)
 
     def _metadata(self) -> dict[str, str]:

@@ -31,27 +31,23 @@ class SftState:
     finished: str = ""
 
     @staticmethod
-    def new(
-        config: SftConfig, plan: SftPlan, record_set: str, run_id: str, start_from: str = ""
-    ) -> SftState:
+    def new(config: SftConfig, plan: SftPlan, record_set: str, run_id: str) -> SftState:
         """State before the first step."""
         return SftState(
-            fingerprint=_fingerprint(config, plan, record_set, start_from),
+            fingerprint=_fingerprint(config, plan, record_set),
             run_id=run_id,
             step=0,
             checkpoint="",
             sampling_key=PoissonBatches.new_key(),
         )
 
-    def check(
-        self, config: SftConfig, plan: SftPlan, record_set: str, start_from: str = ""
-    ) -> None:
+    def check(self, config: SftConfig, plan: SftPlan, record_set: str) -> None:
         """Refuse to resume with other settings or other data.
 
         Raises:
             CheckpointError: the fingerprint differs from the one the run began with.
         """
-        if self.fingerprint != _fingerprint(config, plan, record_set, start_from):
+        if self.fingerprint != _fingerprint(config, plan, record_set):
             raise CheckpointError(
                 "this folder holds a run with other settings or other data; resume it with the "
                 "settings it began with, or name a new output folder"
@@ -64,10 +60,8 @@ class SftState:
         return replace(self, worse_evaluations=self.worse_evaluations + 1)
 
 
-def _fingerprint(config: SftConfig, plan: SftPlan, record_set: str, start_from: str) -> str:
-    parts = [config.model_dump(mode="json"), plan.to_json(), record_set]
-    # Runs that began before runs could start from a checkpoint keep their fingerprint.
-    text = json.dumps(parts + [start_from] * bool(start_from), sort_keys=True)
+def _fingerprint(config: SftConfig, plan: SftPlan, record_set: str) -> str:
+    text = json.dumps([config.model_dump(mode="json"), plan.to_json(), record_set], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
