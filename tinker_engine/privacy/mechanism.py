@@ -22,7 +22,7 @@ from tinker_engine.privacy.accountant import (
 from tinker_engine.privacy.ledger import Ledger, LedgerEvent, new_event_id
 from tinker_engine.privacy.noise import NoiseSource
 from tinker_engine.privacy.policy import ResolvedPolicy
-from tinker_engine.runtime.records import FloatArray, LoraTrain, PrivacyRecord
+from tinker_engine.runtime.records import STARTED_FROM, FloatArray, PrivacyRecord, RunSpec
 
 DECLARED = "batches drawn by Poisson sampling at the declared rate; each datum at most once a batch"
 
@@ -125,9 +125,11 @@ class PrivateMechanism:
                 "steps; nothing was released, and the run stays as it is"
             )
 
-    def record(self, lora_train: LoraTrain) -> PrivacyRecord:
+    def record(self, spec: RunSpec) -> PrivacyRecord:
         """What has been spent, for reports."""
         policy = self.policy
+        start = spec.labels.get(STARTED_FROM)
+        before = f"; started from adapter {start}, whose own spending is not in it" if start else ""
         return PrivacyRecord(
             mechanism="Poisson-subsampled Gaussian (DP-SGD), clipped per example",
             unit="one datum, present or absent",
@@ -143,7 +145,7 @@ class PrivateMechanism:
             record_set=policy.record_set,
             accountant=ACCOUNTANT,
             accountant_version=accountant_version(),
-            lora_train=lora_train,
-            declared=DECLARED,
+            lora_train=spec.lora_train,
+            declared=DECLARED + before,
             ledger_digest=self.ledger.digest,
         )

@@ -23,6 +23,7 @@ _KINDS: dict[str, CheckpointKind] = {
     "external_weights": "external_weights",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+UPLOAD_PREFIX = "upload-"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(:train:[0-9]{1,9})?")
 
 
@@ -41,6 +42,11 @@ class CheckpointPath:
     def checkpoint_id(self) -> str:
         """The id that the REST routes use: `weights/{name}` or `sampler_weights/{name}`."""
         return f"{self.kind}/{self.name}"
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it is an adapter that came from outside, of which no ledger is known here."""
+        return self.run_id.startswith(UPLOAD_PREFIX) and ":" not in self.run_id
 
 
 def parse_path(path: str) -> CheckpointPath:

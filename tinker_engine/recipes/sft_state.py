@@ -31,23 +31,25 @@ class SftState:
     finished: str = ""
 
     @staticmethod
-    def new(config: SftConfig, plan: SftPlan, record_set: str, run_id: str) -> SftState:
+    def new(
+        config: SftConfig, plan: SftPlan, record_set: str, run_id: str, start: str = ""
+    ) -> SftState:
         """State before the first step."""
         return SftState(
-            fingerprint=_fingerprint(config, plan, record_set),
+            fingerprint=_fingerprint(config, plan, record_set, start),
             run_id=run_id,
             step=0,
             checkpoint="",
             sampling_key=PoissonBatches.new_key(),
         )
 
-    def check(self, config: SftConfig, plan: SftPlan, record_set: str) -> None:
+    def check(self, config: SftConfig, plan: SftPlan, record_set: str, start: str = "") -> None:
         """Refuse to resume with other settings or other data.
 
         Raises:
             CheckpointError: the fingerprint differs from the one the run began with.
         """
-        if self.fingerprint != _fingerprint(config, plan, record_set):
+        if self.fingerprint != _fingerprint(config, plan, record_set, start):
             raise CheckpointError(
                 "this folder holds a run with other settings or other data; resume it with the "
                 "settings it began with, or name a new output folder"
@@ -60,8 +62,10 @@ class SftState:
         return replace(self, worse_evaluations=self.worse_evaluations + 1)
 
 
-def _fingerprint(config: SftConfig, plan: SftPlan, record_set: str) -> str:
-    text = json.dumps([config.model_dump(mode="json"), plan.to_json(), record_set], sort_keys=True)
+def _fingerprint(config: SftConfig, plan: SftPlan, record_set: str, start: str) -> str:
+    parts = [config.model_dump(mode="json"), plan.to_json(), record_set]
+    # A run that starts anew has the fingerprint that it had before runs could start elsewhere.
+    text = json.dumps([*parts, start] if start else parts, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

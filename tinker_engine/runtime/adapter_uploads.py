@@ -1,4 +1,4 @@
-"""Adapters that come from outside: a PEFT adapter becomes a checkpoint that can be sampled from.
+"""Adapters that come from outside: a PEFT adapter becomes a checkpoint to sample or start from.
 
 An uploaded adapter is content: the same two files get the same `tinker://` path. It is checked
 against the base before it is stored, and expires, because its owner has the files.
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tinker_engine.protocol.paths import CheckpointPath
+from tinker_engine.protocol.paths import UPLOAD_PREFIX, CheckpointPath
 from tinker_engine.runtime.backend import Backend
 from tinker_engine.runtime.callers import scoped
 from tinker_engine.runtime.records import RunSpec
@@ -38,7 +38,7 @@ def store_adapter(
     """
     digest = hashlib.sha256(hashlib.sha256(config).digest() + hashlib.sha256(weights).digest())
     tag = hashlib.sha256(scoped(digest.hexdigest()).encode()).hexdigest()
-    path = CheckpointPath(f"upload-{tag[:32]}", "sampler_weights", _NAME)
+    path = CheckpointPath(f"{UPLOAD_PREFIX}{tag[:32]}", "sampler_weights", _NAME)
     spec = _checked(config, weights, backend, path.run_id)
     if not store.has_run(path.run_id):
         now = time.time()

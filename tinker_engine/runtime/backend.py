@@ -45,11 +45,16 @@ class Backend(Protocol):
         """The base's tokenizer (transformers), for the compute thread alone; others copy it."""
         ...
 
-    def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:
-        """Start a run with A random (seeded) and B zero.
+    def create_run(
+        self, run_id: str, spec: RunSpec, ledger_dir: Path, start: Path | None = None
+    ) -> RunSpec:
+        """Start a run with A random (seeded) and B zero, or from the PEFT folder `start`.
+
+        The spec that is given back names the digest of what was started from.
 
         A private run keeps its ledger and stored updates durably under `ledger_dir`.
-        Raises ModelLoadError when a target matches nothing, PrivacyPolicyError for a bad policy.
+        Raises ModelLoadError when a target matches nothing, PrivacyPolicyError for a bad policy,
+        CheckpointError when rank, alpha or targets of `start` are others.
         """
         ...
 

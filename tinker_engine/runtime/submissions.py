@@ -63,7 +63,10 @@ class Submission:
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run to create: fresh from `spec`, or from `parent` (then the spec is the checkpoint's)."""
+    """A run to create: fresh from `spec`, or from `parent`, whose spec it takes.
+
+    With both, `parent` is an uploaded adapter, which brings values and nothing else.
+    """
 
     session_id: str
     model_seq_id: int

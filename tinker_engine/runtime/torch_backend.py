@@ -17,7 +17,7 @@ from tinker_engine.errors import (
     PrivacyPolicyError,
     RequestError,
 )
-from tinker_engine.models.adapter_files import AdapterConfig, write_adapter
+from tinker_engine.models.adapter_files import AdapterConfig, read_adapter, write_adapter
 from tinker_engine.models.base_model import LoadedBase
 from tinker_engine.models.generic_network import GenericNetwork
 from tinker_engine.models.llama_network import make_llama_network
@@ -69,7 +69,7 @@ from tinker_engine.runtime.training_pass import (
     check_data,
     evaluate,
 )
-from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values
+from tinker_engine.runtime.training_run import TrainingRun, factors, flat_values, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -124,13 +124,18 @@ class TorchBackend:
 
     # Runs
 
-    def create_run(self, run_id: str, spec: RunSpec, ledger_dir: Path) -> None:
+    def create_run(
+        self, run_id: str, spec: RunSpec, ledger_dir: Path, start: Path | None = None
+    ) -> RunSpec:
         run = self._new_run(spec)
+        if start is not None:
+            start_from(run, read_adapter(start))
         if spec.privacy is not None:
             policy = resolve_policy(spec.privacy)
             run.mechanism = PrivateMechanism(policy, Ledger.open(ledger_dir), self._noise())
             run.clear_gradients()
         self._put_run(run_id, run)
+        return run.spec
 
     def restore_run(
         self, run_id: str, checkpoint: Path, ledger_dir: Path, *, with_optimizer: bool
@@ -244,7 +249,7 @@ class TorchBackend:
 
     def privacy(self, run_id: str) -> PrivacyRecord | None:
         run = self.training_run(run_id)
-        return run.mechanism.record(run.spec.lora_train) if run.mechanism is not None else None
+        return run.mechanism.record(run.spec) if run.mechanism is not None else None
 
     # Samplers
 

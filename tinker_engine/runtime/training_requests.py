@@ -322,6 +322,9 @@ class TrainingRuns:
     def _check_parent(self, new: NewRun) -> None:
         parent = new.parent
         assert parent is not None
+        if parent.is_upload and new.spec is not None:
+            self._store.checkpoint(parent)
+            return
         if parent.kind != "weights":
             raise CheckpointError(
                 f"{parent} holds sampler weights alone; training continues from a "
@@ -406,8 +409,10 @@ class TrainingRuns:
         ledger = self._folders.ledger_dir(new.run_id)
         if new.parent is None:
             assert new.spec is not None
-            spec = new.spec
-            self._backend.create_run(new.run_id, spec, ledger)
+            spec = self._backend.create_run(new.run_id, new.spec, ledger)
+        elif new.spec is not None:
+            start = self.open_checkpoint(new.parent)
+            spec = self._backend.create_run(new.run_id, new.spec, ledger, start)
         else:
             folder = self.open_checkpoint(new.parent)
             spec = self._backend.restore_run(

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tinker_engine.errors import NonFiniteError, RequestError
+from tinker_engine.errors import CheckpointError, NonFiniteError, RequestError
+from tinker_engine.models.adapter_files import AdapterFiles
 from tinker_engine.models.digests import tensor_bytes
 from tinker_engine.numerics.adamw import AdamState, adamw_step, clip_gradient, stays_finite
 from tinker_engine.numerics.lora import LoraLayout
 from tinker_engine.privacy import PrivateMechanism
-from tinker_engine.runtime.records import AdamParams, RunSpec, StepResult
+from tinker_engine.runtime.records import STARTED_FROM, AdamParams, RunSpec, StepResult
 
 
 @dataclass
@@ -189,6 +190,25 @@ def flat_values(layout: LoraLayout, pairs: dict[str, tuple[Tensor, Tensor]]) -> 
         layout.segments[name, "A"].view(values).copy_(a)
         layout.segments[name, "B"].view(values).copy_(b.t())
     return values
+
+
+def start_from(run: TrainingRun, adapter: AdapterFiles) -> None:
+    """Give a new run an adapter's values, and its spec the adapter's digest.
+
+    Raises CheckpointError when rank, alpha, targets or shapes are not the run's.
+    """
+    spec, config = run.spec, adapter.config
+    theirs = (config.rank, config.alpha, sorted(config.targets))
+    if (spec.rank, spec.alpha, sorted(run.targets)) != theirs:
+        raise CheckpointError(
+            f"the adapter has rank, alpha and targets {theirs}, this run "
+            f"{(spec.rank, spec.alpha, sorted(run.targets))}; give the run the adapter's"
+        )
+    try:
+        run.values = flat_values(run.layout, adapter.factors)
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"the adapter doesn't fit this run: {error}") from error
+    run.spec = replace(spec, labels={**spec.labels, STARTED_FROM: adapter.digest})
 
 
 def check_finite_losses(losses: Sequence[float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 
@@ -26,7 +27,7 @@ from tinker_engine.protocol.results import PROTOBUF
 from tinker_engine.protocol.training import read_json_call, read_proto_call
 from tinker_engine.runtime.engine import Engine
 from tinker_engine.runtime.names import findable_name
-from tinker_engine.runtime.records import AdamParams
+from tinker_engine.runtime.records import AdamParams, RunSpec
 from tinker_engine.runtime.submissions import NewRun, Submission
 from tinker_engine.server.answers import (
     JsonResponse,
@@ -188,12 +189,26 @@ def training_routes(engine: Engine) -> APIRouter:
             base_model=body.base_model or engine.base_info.name,
             digest=payload_digest("load_weights", body),
             user_metadata=body.user_metadata,
+            spec=_spec_of_upload(engine, path, body) if path.is_upload else None,
             parent=path,
             with_optimizer=body.optimizer,
         )
         return _submitted(engine.runs.create(new), new.run_id)
 
     return router
+
+
+def _spec_of_upload(engine: Engine, path: CheckpointPath, body: LoadWeightsBody) -> RunSpec:
+    """What a run from an uploaded adapter is made of: its shape, and the policy asked for here."""
+    if body.optimizer:
+        raise RequestError(
+            f"{path} is an uploaded adapter and has no optimizer state; use "
+            "create_training_client_from_state"
+        )
+    shape = engine.store.run(path.run_id).spec
+    flags = LoraFlags(shape.rank, 0, train_mlp=True, train_attn=True, train_unembed=False)
+    its_own = {"lora_alpha": repr(shape.alpha), "target_modules": json.dumps(list(shape.targets))}
+    return parse_run_spec(flags, its_own | dict(body.user_metadata or {}))
 
 
 def check_ttl(ttl_seconds: int | None) -> int | None:
