@@ -72,7 +72,7 @@ def run_sft(
     base_model: str,
     hidden_size: int,
     record_set: str = "",
-    start: str = "",
+    start_from: str = "",
     on_progress: OnProgress | None = None,
 ) -> SftResult:
     """Train a LoRA adapter on conversations, with the loss on each one's last turn.
@@ -81,8 +81,10 @@ def run_sft(
         folder: holds the state file; a folder with one in it is resumed.
         hidden_size: width of the base, for the default learning rate.
         record_set: digest of the training records, declared to the engine's ledger.
-        start: `tinker://` path of an uploaded adapter to go on from, whose rank, alpha and
-            targets the settings must have; empty for a new adapter.
+        start_from: `tinker://` path of weights that are trained on, in place of fresh ones; their
+            rank, alpha and targets must be those of `config`, and the moments begin anew. A
+            private run can start from an uploaded adapter alone: a training checkpoint keeps its
+            own policy.
 
     Raises:
         RequestError: no example has a learned token within `max_length`.
@@ -97,7 +99,7 @@ def run_sft(
             f"{config.max_length} tokens; raise max_length or check the column mapping"
         )
     plan = plan_run(config, kept, hidden_size=hidden_size)
-    run = _Run(service, config, plan, kept, folder, base_model, record_set, start, on_progress)
+    run = _Run(service, config, plan, kept, folder, base_model, record_set, start_from, on_progress)
     return replace(run.go(), left_out_long=len(rendered) - len(kept))
 
 
@@ -162,7 +164,7 @@ class _Run:
         folder: Path,
         base_model: str,
         record_set: str,
-        start: str,
+        start_from: str,
         on_progress: OnProgress | None,
     ) -> None:
         self.service = service
@@ -171,7 +173,7 @@ class _Run:
         self.folder = folder
         self.base_model = base_model
         self.record_set = record_set
-        self.start = start
+        self.start_from = start_from
         self.on_progress = on_progress
         self.private = config.privacy is not None
         held = set(plan.validation)
@@ -208,12 +210,12 @@ class _Run:
     def _open(self) -> tuple[tinker.TrainingClient, SftState]:
         state = read_state(self.folder)
         if state is not None:
-            state.check(self.config, self.plan, self.record_set, self.start)
+            state.check(self.config, self.plan, self.record_set, self.start_from)
             client = self.service.create_training_client_from_state_with_optimizer(state.checkpoint)
             return client, replace(state, run_id=client.model_id)
-        if self.start:
+        if self.start_from:
             client = self.service.create_training_client_from_state(
-                self.start, user_metadata=self._metadata()
+                self.start_from, user_metadata=self._metadata()
             ).result()
         else:
             client = self.service.create_lora_training_client(
@@ -222,7 +224,9 @@ class _Run:
                 seed=self.config.seed,
                 user_metadata=self._metadata(),
             ).result()
-        state = SftState.new(self.config, self.plan, self.record_set, client.model_id, self.start)
+        state = SftState.new(
+            self.config, self.plan, self.record_set, client.model_id, self.start_from
+        )
         return client, self._save(client, state)
 
     def _metadata(self) -> dict[str, str]:

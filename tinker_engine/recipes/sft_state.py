@@ -32,24 +32,26 @@ class SftState:
 
     @staticmethod
     def new(
-        config: SftConfig, plan: SftPlan, record_set: str, run_id: str, start: str = ""
+        config: SftConfig, plan: SftPlan, record_set: str, run_id: str, start_from: str = ""
     ) -> SftState:
         """State before the first step."""
         return SftState(
-            fingerprint=_fingerprint(config, plan, record_set, start),
+            fingerprint=_fingerprint(config, plan, record_set, start_from),
             run_id=run_id,
             step=0,
             checkpoint="",
             sampling_key=PoissonBatches.new_key(),
         )
 
-    def check(self, config: SftConfig, plan: SftPlan, record_set: str, start: str = "") -> None:
+    def check(
+        self, config: SftConfig, plan: SftPlan, record_set: str, start_from: str = ""
+    ) -> None:
         """Refuse to resume with other settings or other data.
 
         Raises:
             CheckpointError: the fingerprint differs from the one the run began with.
         """
-        if self.fingerprint != _fingerprint(config, plan, record_set, start):
+        if self.fingerprint != _fingerprint(config, plan, record_set, start_from):
             raise CheckpointError(
                 "this folder holds a run with other settings or other data; resume it with the "
                 "settings it began with, or name a new output folder"
@@ -62,10 +64,10 @@ class SftState:
         return replace(self, worse_evaluations=self.worse_evaluations + 1)
 
 
-def _fingerprint(config: SftConfig, plan: SftPlan, record_set: str, start: str) -> str:
+def _fingerprint(config: SftConfig, plan: SftPlan, record_set: str, start_from: str) -> str:
     parts = [config.model_dump(mode="json"), plan.to_json(), record_set]
     # A run that starts anew has the fingerprint that it had before runs could start elsewhere.
-    text = json.dumps([*parts, start] if start else parts, sort_keys=True)
+    text = json.dumps([*parts, start_from] if start_from else parts, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
