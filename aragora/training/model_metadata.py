@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 ModelStatus = Literal["active", "promoted", "deprecated", "archived"]
 TrainingType = Literal["sft", "dpo", "adversarial", "combined"]
+STATUSES: tuple[str, ...] = get_args(ModelStatus)
 Documents = dict[str, dict[str, Any]]
 
 
@@ -39,6 +40,8 @@ class ModelMetadata:
     checkpoint: str = ""
     training_checkpoint: str = ""
     adapter_digest: str = ""
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
     parent_model_id: str = ""
     training_set: str = ""
     training_run: str = ""

@@ -170,6 +170,16 @@ class ModelRegistry:
         """Put a model away: it is listed only on request."""
         return self._change(model_id, lambda model: replace(model, status="archived"))
 
+    def forget_weights(self, model_id: str) -> ModelMetadata:
+        """Archive a model whose weights were deleted; what was known of it stays."""
+        notes = f"its weights were deleted {now()}"
+        return self._change(
+            model_id,
+            lambda m: replace(
+                m, status="archived", checkpoint="", training_checkpoint="", notes=notes
+            ),
+        )
+
     def lineage(self, model_id: str) -> list[ModelMetadata]:
         """The model, its parent, and so on to the first version."""
         models = self._read()

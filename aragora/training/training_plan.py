@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aragora.errors import TrainingDataError, UsageError
+from aragora.training.checkpoints import served_digest
 from aragora.training.job_records import TrainingSettings
 from aragora.training.model_metadata import ModelMetadata, TrainingType
 from aragora.training.model_registry import ModelRegistry
@@ -76,8 +77,7 @@ def carry_out(
     """
     if not plan.conversations and not plan.preferences:
         raise TrainingDataError("there is nothing to train on: both parts of the data are empty")
-    settings = plan.settings
-    start_from = _start(settings, registry, served)
+    start_from, settings = _start(plan.settings, registry, served)
     done: list[StageResult] = []
     if plan.conversations:
         if on_stage is not None:
@@ -116,6 +116,9 @@ def carry_out(
             primary_domain=settings.domain,
             checkpoint=last.checkpoint,
             training_checkpoint=last.training_checkpoint,
+            adapter_digest=served_digest(served, last.checkpoint),
+            lora_rank=settings.rank,
+            lora_alpha=settings.alpha,
             parent_model_id=settings.parent_model_id,
             training_set=plan.training_set,
             training_run=plan.run_key,
@@ -137,13 +140,15 @@ def carry_out(
     )
 
 
-def _start(settings: TrainingSettings, registry: ModelRegistry, served: ServedModel) -> str:
-    """The checkpoint to go on from, "" for the bare base.
+def _start(
+    settings: TrainingSettings, registry: ModelRegistry, served: ServedModel
+) -> tuple[str, TrainingSettings]:
+    """The checkpoint to go on from ("" for the bare base), and settings of its adapter's shape.
 
-    Raises UsageError for a parent on another base, or without a training checkpoint.
+    Raises UsageError for a parent on another base, of another rank, or without a checkpoint.
     """
     if not settings.parent_model_id:
-        return ""
+        return "", settings
     parent = registry.get(settings.parent_model_id)
     if parent.base_model != served.name:
         raise UsageError(
@@ -154,4 +159,11 @@ def _start(settings: TrainingSettings, registry: ModelRegistry, served: ServedMo
         raise UsageError(
             f"{parent.model_id!r} has no training checkpoint to go on from; train from the base"
         )
-    return parent.training_checkpoint
+    rank = parent.lora_rank or settings.rank
+    if settings.lora_rank not in (None, rank):
+        raise UsageError(
+            f"{parent.model_id!r} has rank {rank}, and what goes on from it keeps it; leave "
+            "lora_rank out, or train from the base"
+        )
+    shape = {"lora_rank": rank, "lora_alpha": parent.lora_alpha or settings.lora_alpha}
+    return parent.training_checkpoint, settings.model_copy(update=shape)
