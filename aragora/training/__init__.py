@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from aragora.training.ab_statistics import AnytimeTest, WinRate, power, tasks_needed, win_rate
 from aragora.training.connection_check import ConnectionStatus
+from aragora.training.exporters import DPOExporter, GauntletExporter, SFTExporter
 from aragora.training.job_records import JobStatus, TrainingJob, TrainingSettings
 from aragora.training.model_registry import ModelMetadata, ModelRegistry, get_registry
 from aragora.training.results import TrainingProgress, TrainingResult
@@ -21,9 +22,12 @@ from aragora.training.training_scheduler import TrainingScheduler
 __all__ = [
     "AnytimeTest",
     "ConnectionStatus",
+    "DPOExporter",
+    "GauntletExporter",
     "JobStatus",
     "ModelMetadata",
     "ModelRegistry",
+    "SFTExporter",
     "TinkerClient",
     "TinkerModel",
     "TrainingJob",
