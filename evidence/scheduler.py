@@ -54,9 +54,7 @@ class Workers:
         self.kills = 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        return subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self, pid: int) -> None:
         """SIGKILL one worker, and start another in its place."""
@@ -101,17 +99,30 @@ async def cancel_everywhere(scheduler: TrainingScheduler) -> dict[str, bool]:
     )
     await until(scheduler, running.job_id, lambda job: bool(job.progress.get("step")))
     worked["running"] = scheduler.cancel_job(running.job_id)
-    # The engine is unreachable for this one, which is worth another try.
-    retried = await scheduler.schedule_sft(
+    failing = await scheduler.schedule_sft(
         model="no-such-base", training_data=records(903), priority=10, job_id="failed-at-once"
     )
-    failed = await scheduler.wait_for_job(retried.job_id, timeout_s=LIMIT_S, poll_s=1.0)
-    worked["failed"] = not scheduler.cancel_job(failed.job_id) and failed.error != ""
+    failed = await scheduler.wait_for_job(failing.job_id, timeout_s=LIMIT_S, poll_s=1.0)
+    worked["failed"] = not scheduler.cancel_job(failed.job_id) and "no-such-base" in failed.error
     over = await scheduler.wait_for_job("cancelled-running", timeout_s=LIMIT_S, poll_s=1.0)
     worked["running"] &= over.status is JobStatus.CANCELLED
     worked["cancelled"] = not scheduler.cancel_job("cancelled-waiting")
     worked["pending"] &= scheduler.get_job("cancelled-waiting").status is JobStatus.CANCELLED
     return worked
+
+
+async def cancel_before_a_retry(scheduler: TrainingScheduler) -> bool:
+    """Cancel a job whose first attempt has failed, while it waits for the second."""
+    job = await scheduler.schedule_sft(
+        training_data=records(904), priority=100, job_id="cancelled-retrying"
+    )
+    lease = scheduler.queue.claim("evidence")
+    if lease is None or lease.job.job_id != job.job_id:
+        return False
+    waiting = scheduler.queue.fail(lease, "the evidence gave it back", may_retry=True)
+    is_waiting = waiting.status is JobStatus.PENDING and waiting.not_before > time.time()
+    is_done = scheduler.cancel_job(job.job_id)
+    return is_waiting and is_done and scheduler.get_job(job.job_id).status is JobStatus.CANCELLED
 
 
 async def until(scheduler: TrainingScheduler, job_id: str, is_so: Any) -> None:
@@ -138,6 +149,7 @@ async def one_database(url: str, home: Path) -> dict[str, Any]:
                 max_failures=20,
                 priority=number % 3,
             )
+        retrying = await cancel_before_a_retry(scheduler)
         workers = Workers(url)
         try:
             cancelling = asyncio.ensure_future(cancel_everywhere(scheduler))
@@ -154,7 +166,7 @@ async def one_database(url: str, home: Path) -> dict[str, Any]:
                     print(f"  {now - began:5.0f} s: {outcomes(scheduler.list_jobs())}", flush=True)
                 if now - began > LIMIT_S:
                     raise TimeoutError(f"not done: {outcomes(scheduler.list_jobs())}")
-            cancels = await cancelling
+            cancels = {**await cancelling, "pending_retry": retrying}
             over = scheduler.list_jobs(JobStatus.COMPLETED)[0]
             cancels["completed"] = not scheduler.cancel_job(over.job_id)
         finally:
@@ -207,7 +219,9 @@ def main() -> None:
     conclude(
         "scheduler",
         figures,
-        holds=bool(figures) and (len(figures) == 2 or bool(sys.argv[1:])) and all(
+        holds=bool(figures)
+        and (len(figures) == 2 or bool(sys.argv[1:]))
+        and all(
             found["completed_once"] == JOBS
             and not found["wrong_states"]
             and found["kills"] > 0

@@ -203,7 +203,7 @@ def work(
         database, workers=0, lease_s=lease, max_running=max_running, max_per_model=max_per_model
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: scheduler.stop())
+        signal.signal(number, lambda _number, _frame: scheduler.stop())
     with scheduler:
         done = scheduler.run_worker(until_idle=until_idle)
     print(f"{done} jobs", file=sys.stderr)
