@@ -86,9 +86,13 @@ class GenericNetwork:
         return {name: share(found) for name, found in adapters.items()}
 
     def plan(
-        self, lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+        self,
+        lengths: Sequence[int],
+        limits: Limits,
+        owners: Sequence[int] | None = None,
+        units: Sequence[int] | None = None,
     ) -> list[Microbatch]:
-        return plan_padded(lengths, limits, owners)
+        return plan_padded(lengths, limits, owners, units)
 
     def hidden(
         self, adapted: Adapters, tokens: Tensor, batch: Microbatch, sink: GradientSink | None

@@ -156,9 +156,13 @@ class LlamaNetwork:
         return AdaptedLlama(blocks, adapted[0].dtype)
 
     def plan(
-        self, lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+        self,
+        lengths: Sequence[int],
+        limits: Limits,
+        owners: Sequence[int] | None = None,
+        units: Sequence[int] | None = None,
     ) -> list[Microbatch]:
-        return plan_exact(lengths, limits, owners)
+        return plan_exact(lengths, limits, owners, units)
 
     def hidden(
         self, adapted: AdaptedLlama, tokens: Tensor, batch: Microbatch, sink: GradientSink | None

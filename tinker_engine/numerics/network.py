@@ -138,11 +138,16 @@ class Network(Protocol):
         ...
 
     def plan(
-        self, lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+        self,
+        lengths: Sequence[int],
+        limits: Limits,
+        owners: Sequence[int] | None = None,
+        units: Sequence[int] | None = None,
     ) -> list[Microbatch]:
         """Microbatches in the layout that `hidden` takes.
 
-        With `owners` (one number per example), the examples of one owner follow each other.
+        With `owners` (one number per example), the examples of one owner follow each other; with
+        `units`, those of one unit are in the same microbatch.
         """
         ...
 

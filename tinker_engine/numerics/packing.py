@@ -63,15 +63,18 @@ class Limits:
 
 
 def plan_exact(
-    lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+    lengths: Sequence[int],
+    limits: Limits,
+    owners: Sequence[int] | None = None,
+    units: Sequence[int] | None = None,
 ) -> list[Microbatch]:
     """Microbatches without padding; examples sorted by length, groups of equal length.
 
     With `owners` (one number per example), an owner's examples follow each other in a microbatch
-    and share their groups with nobody.
+    and share their groups with nobody. With `units`, a unit's examples are in one microbatch.
     """
     plans: list[Microbatch] = []
-    for chunk in _chunks(lengths, limits, ratio=None, owners=owners):
+    for chunk in _chunks(lengths, limits, ratio=None, owners=owners, units=units):
         groups: list[Group] = []
         offsets: list[int] = []
         row = 0
@@ -90,14 +93,17 @@ def plan_exact(
 
 
 def plan_padded(
-    lengths: Sequence[int], limits: Limits, owners: Sequence[int] | None = None
+    lengths: Sequence[int],
+    limits: Limits,
+    owners: Sequence[int] | None = None,
+    units: Sequence[int] | None = None,
 ) -> list[Microbatch]:
     """Microbatches of near-equal lengths, padded on the right to the longest.
 
-    With `owners`, an owner's examples follow each other in a microbatch.
+    `owners` and `units` as in `plan_exact`; the examples of one unit may differ more in length.
     """
     plans: list[Microbatch] = []
-    for chunk in _chunks(lengths, limits, ratio=PAD_RATIO, owners=owners):
+    for chunk in _chunks(lengths, limits, ratio=PAD_RATIO, owners=owners, units=units):
         length = max(lengths[i] for i in chunk)
         offsets = tuple(k * length for k in range(len(chunk)))
         group = Group(0, len(chunk), length, 0)
@@ -111,33 +117,43 @@ def _chunks(
     *,
     ratio: float | None,
     owners: Sequence[int] | None,
+    units: Sequence[int] | None,
 ) -> list[list[int]]:
-    """Indices sorted by length (ties in request order), cut where a limit would be passed.
+    """Indices of units sorted by length (ties in request order), cut where a limit would be passed.
 
-    Then each chunk is sorted by owner.
+    Then each chunk is sorted by length, and by owner where there are owners.
     """
-    order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
     chunks: list[list[int]] = []
-    rows = 0
-    for index in order:
-        length = lengths[index]
+    rows = shortest = 0
+    for unit in _sorted_units(lengths, units):
+        longest, size = max(lengths[i] for i in unit), sum(lengths[i] for i in unit)
         current = chunks[-1] if chunks else []
-        is_full = len(current) >= limits.examples
+        is_full = len(current) + len(unit) > limits.examples
         if ratio is None:
-            is_full = is_full or rows + length > limits.rows
+            is_full = is_full or rows + size > limits.rows
         elif current:
-            is_full = is_full or (len(current) + 1) * length > limits.rows
-            is_full = is_full or length > ratio * lengths[current[0]]
+            is_full = is_full or (len(current) + len(unit)) * longest > limits.rows
+            is_full = is_full or longest > ratio * shortest
         if not current or is_full:
-            chunks.append([index])
-            rows = length
+            chunks.append([*unit])
+            rows, shortest = size, longest
         else:
-            current.append(index)
-            rows += length
-    if owners is not None:
-        for chunk in chunks:
-            chunk.sort(key=lambda index: owners[index])
+            current.extend(unit)
+            rows += size
+    for chunk in chunks:
+        chunk.sort(key=lambda index: (owners[index] if owners else 0, lengths[index], index))
     return chunks
+
+
+def _sorted_units(lengths: Sequence[int], units: Sequence[int] | None) -> list[list[int]]:
+    """The indices of each unit, ordered by the unit's longest example; by default one a unit."""
+    if units is None:
+        order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
+        return [[index] for index in order]
+    members: dict[int, list[int]] = {}
+    for index, unit in enumerate(units):
+        members.setdefault(unit, []).append(index)
+    return sorted(members.values(), key=lambda unit: max(lengths[i] for i in unit))
 
 
 def part_of(batch: Microbatch, first: int, last: int) -> Microbatch:

@@ -3,7 +3,8 @@
 p is the trained model, q the sampler that drew the tokens, A the advantage, r = p/q. A formula
 gives, per token, the loss and its weight -d(loss sum)/d(log p); a backward pass of cross-entropy
 with those weights then has exactly the loss's gradient. Everything is fp64, one example at a time,
-and sums over tokens without averaging. Log-probabilities and inputs have shape (T,).
+and sums over tokens without averaging. Log-probabilities and inputs have shape (T,), where the
+tokens of an example of several data are laid end to end.
 """
 
 from __future__ import annotations
@@ -67,12 +68,26 @@ def gspo(logprobs: Values, inputs: Inputs) -> TokenLoss:
     return _clipped(np.full_like(logprobs, np.exp(log_ratio)), inputs)
 
 
+def dpo(logprobs: Values, inputs: Inputs) -> TokenLoss:
+    """-log sigmoid(beta sum_t A_t (log p_t - log q_t)) (arXiv 2305.18290, equation 7).
+
+    A is 1 on the chosen answer's tokens, -1 on the rejected one's; q is the reference model. The
+    loss stands on the chosen tokens in equal parts.
+    """
+    signs, beta = inputs["advantages"], inputs["beta"]
+    margin = float((beta * signs * (logprobs - inputs["logprobs"])).sum())
+    chosen = signs > 0
+    loss = np.where(chosen, np.logaddexp(0.0, -margin) / max(1, int(chosen.sum())), 0.0)
+    return TokenLoss(loss, beta * signs * np.exp(-np.logaddexp(0.0, margin)))
+
+
 FORMULAS: Mapping[str, Formula] = {
     "importance_sampling": importance_sampling,
     "ppo": ppo,
     "cispo": cispo,
     "dro": dro,
     "gspo": gspo,
+    "dpo": dpo,
 }
 
 

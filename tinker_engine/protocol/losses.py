@@ -51,8 +51,8 @@ def check_private(loss: LossName, data: Sequence[TrainDatum]) -> None:
     reach the engine as weights, and clipping each example would no longer bound one example's part.
     Raises PrivacyPolicyError.
     """
-    if LOSSES[loss].couples_examples:
-        raise PrivacyPolicyError(f"loss {loss!r} couples examples; a private run can't take it")
+    if LOSSES[loss].couples_data:
+        raise PrivacyPolicyError(f"loss {loss!r} couples data; a private run can't take it")
     for i, datum in enumerate(data):
         if loss == "cross_entropy" and bool((datum.weights < 0).any()):
             raise PrivacyPolicyError(
@@ -75,6 +75,12 @@ def training_data(
     """
     if not raw:
         raise RequestError("the request holds no data")
+    together = LOSSES[loss].together
+    if len(raw) % together:
+        raise RequestError(
+            f"{loss} takes its data in groups of {together} that follow each other, but the "
+            f"request holds {len(raw)}"
+        )
     data: list[TrainDatum] = []
     for i, datum in enumerate(raw):
         place = f"data[{i}]"

@@ -17,6 +17,7 @@ from torch import Tensor
 from tinker_engine.errors import EngineError
 from tinker_engine.numerics.network import Network, Share
 from tinker_engine.numerics.packing import Limits, Microbatch, part_of
+from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.runtime.records import LossOutput
 from tinker_engine.runtime.training_pass import (
     Accumulation,
@@ -56,9 +57,20 @@ def accumulate_jointly(members: Sequence[Member], rows: int) -> list[LossOutput 
     lengths = [len(datum.tokens) for member in members for datum in member.total.data]
     limits = [limits_of(member.total.run, rows, member.model.dtype) for member in members]
     joint = Limits(rows, min(limit.examples for limit in limits))
-    for batch in network.plan(lengths, joint, owners):
+    for batch in network.plan(lengths, joint, owners, _units(members)):
         _one_pass(network, batch, _parts(members, batch, owners))
     return [_finished(member.total) for member in members]
+
+
+def _units(members: Sequence[Member]) -> list[int]:
+    """The number of the example that each datum of all members belongs to."""
+    units: list[int] = []
+    for member in members:
+        size = len(member.total.data)
+        own = LOSSES[member.total.loss].units(size) or range(size)
+        first = units[-1] + 1 if units else 0
+        units += [first + unit for unit in own]
+    return units
 
 
 def _parts(members: Sequence[Member], batch: Microbatch, owners: Sequence[int]) -> list[_Part]:

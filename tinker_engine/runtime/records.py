@@ -21,7 +21,7 @@ LoraTrain = Literal["both", "B"]
 # Label of a run: hex SHA-256 of the adapter file that it was started from.
 STARTED_FROM = "started_from"
 Precision = Literal["auto", "fp32", "bf16"]
-LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo"]
+LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro", "gspo", "dpo"]
 
 
 @dataclass(frozen=True)

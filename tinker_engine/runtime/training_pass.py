@@ -17,6 +17,7 @@ from tinker_engine.numerics.network import Network
 from tinker_engine.numerics.packing import Limits, Microbatch
 from tinker_engine.numerics.policy_losses import FORMULAS, TokenLoss
 from tinker_engine.numerics.soft_targets import soft_target_loss
+from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.runtime.records import FloatArray, LossName, LossOutput, TrainDatum
 from tinker_engine.runtime.training_run import TrainingRun, check_finite_losses
 
@@ -128,7 +129,8 @@ def accumulate(
     """
     total = Accumulation(run, data, loss)
     limits = limits_of(run, rows, model_of().dtype)
-    for batch in model_of().network.plan([len(d.tokens) for d in data], limits):
+    units = LOSSES[loss].units(len(data))
+    for batch in model_of().network.plan([len(d.tokens) for d in data], limits, units=units):
         total.begin(batch)
         total.take(batch, backward(model_of(), total.sink, data, batch, loss).logprobs)
         yield
@@ -194,17 +196,33 @@ def _policy_weights(
     """-d(loss sum)/d(logprob) of each row (rows,); 0 for padding."""
     values = logprobs.numpy()
     weights = np.zeros(batch.rows, dtype=np.float32)
-    for index, offset in zip(batch.indices, batch.offsets, strict=True):
-        rows = slice(offset, offset + len(data[index].tokens))
-        weights[rows] = _policy_loss(data[index], values[rows], loss).weight
+    rows = {
+        index: slice(offset, offset + len(data[index].tokens))
+        for index, offset in zip(batch.indices, batch.offsets, strict=True)
+    }
+    together = LOSSES[loss].together
+    for first in sorted(index for index in rows if index % together == 0):
+        example = range(first, first + together)
+        found = _policy_losses([data[i] for i in example], [values[rows[i]] for i in example], loss)
+        for index, part in zip(example, found, strict=True):
+            weights[rows[index]] = part.weight
     return torch.from_numpy(weights)
 
 
-def _policy_loss(datum: TrainDatum, logprobs: FloatArray, loss: LossName) -> TokenLoss:
-    inputs = {name: values.astype(np.float64) for name, values in datum.inputs.items()}
+def _policy_losses(
+    example: Sequence[TrainDatum], logprobs: Sequence[FloatArray], loss: LossName
+) -> list[TokenLoss]:
+    """Loss and weight of each datum of one example, from the logprobs of each."""
+    inputs = {
+        name: np.concatenate([datum.inputs[name] for datum in example]).astype(np.float64)
+        for name in example[0].inputs
+    }
     # An overflow is answered after the pass, with the number of its datum.
     with np.errstate(over="ignore", invalid="ignore"):
-        return FORMULAS[loss](logprobs.astype(np.float64), inputs)
+        whole = FORMULAS[loss](np.concatenate(logprobs).astype(np.float64), inputs)
+    cuts = np.cumsum([len(datum.tokens) for datum in example])[:-1]
+    pieces = zip(np.split(whole.loss, cuts), np.split(whole.weight, cuts), strict=True)
+    return [TokenLoss(*piece) for piece in pieces]
 
 
 def limits_of(run: TrainingRun, rows: int, dtype: torch.dtype) -> Limits:
@@ -264,18 +282,25 @@ class _Outputs:
             self._logprobs[index] = (part if part.ndim == 1 else part[:, *_columns(datum)]).copy()
 
     def result(self) -> LossOutput:
-        elementwise = [
-            self._elementwise(datum, logprobs)
-            for datum, logprobs in zip(self._data, self._logprobs, strict=True)
-        ]
+        elementwise = self._elementwise()
         losses = [float(loss.sum(dtype=np.float64)) for loss in elementwise]
         check_finite_losses(losses)
         total = float(sum(losses))
         return LossOutput(self._logprobs, elementwise, total, {"loss:sum": total})
 
-    def _elementwise(self, datum: TrainDatum, logprobs: FloatArray) -> FloatArray:
-        # An overflow is answered by the caller, with the number of its datum.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self._loss == "cross_entropy":
-                return -datum.weights * logprobs
-            return _policy_loss(datum, logprobs, self._loss).loss.astype(np.float32)
+    def _elementwise(self) -> list[FloatArray]:
+        if self._loss == "cross_entropy":
+            # An overflow is answered by the caller, with the number of its datum.
+            with np.errstate(over="ignore", invalid="ignore"):
+                return [
+                    -datum.weights * logprobs
+                    for datum, logprobs in zip(self._data, self._logprobs, strict=True)
+                ]
+        losses: list[FloatArray] = []
+        together = LOSSES[self._loss].together
+        for first in range(0, len(self._data), together):
+            example = slice(first, first + together)
+            found = _policy_losses(self._data[example], self._logprobs[example], self._loss)
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses += [part.loss.astype(np.float32) for part in found]
+        return losses

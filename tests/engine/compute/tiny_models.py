@@ -65,7 +65,12 @@ def cross_entropy(logprobs: torch.Tensor, datum: TrainDatum) -> torch.Tensor:
 
 
 def reference_gradient(
-    backend: TorchBackend, run_id: str, data: Sequence[TrainDatum], loss: Loss = cross_entropy
+    backend: TorchBackend,
+    run_id: str,
+    data: Sequence[TrainDatum],
+    loss: Loss = cross_entropy,
+    *,
+    keep_graph: bool = False,
 ) -> torch.Tensor:
     """Gradient of the loss sum (trainable,) by plain autograd through transformers' own model.
 
@@ -87,7 +92,8 @@ def reference_gradient(
         logits = model(input_ids=torch.from_numpy(datum.tokens)[None]).logits[0]
         logprobs = torch.log_softmax(logits, dim=-1)
         targets = torch.from_numpy(datum.targets).reshape(len(datum.tokens), -1)
-        loss(logprobs.gather(1, targets).view(datum.targets.shape), datum).backward()
+        found = loss(logprobs.gather(1, targets).view(datum.targets.shape), datum)
+        found.backward(retain_graph=keep_graph)
     flat = torch.zeros(layout.size, dtype=torch.float64)
     for name in layout.modules:
         a, bt = _factors(run, name)

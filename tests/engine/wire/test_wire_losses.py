@@ -231,13 +231,16 @@ def test_private_run_takes_losses_of_single_examples(
         "nano", rank=4, seed=2, train_unembed=False, user_metadata=PRIVATE
     ).result()
     logprobs = own_logprobs(client, tokens)
-    assert not any(schema.couples_examples for schema in LOSSES.values())
     for loss in ("ppo", "gspo"):
         datum = policy_datum(tokens, logprobs, **mask_of(loss, tokens))
         client.forward_backward([datum], loss, CONFIGS[loss]).result()
     metrics = client.optim_step(tinker.AdamParams(learning_rate=1e-3)).result().metrics
     assert metrics is not None
     assert metrics["owner:batch_size"] == 2.0
+
+    pair = [policy_datum(tokens, logprobs), policy_datum(tokens, logprobs)]
+    with pytest.raises(tinker.RequestFailedError, match="couples data"):
+        client.forward_backward(pair, "dpo", {"beta": 0.1}).result()  # type: ignore[arg-type]
 
     def rising(
         _data: list[tinker.Datum], logprobs: list[torch.Tensor]
