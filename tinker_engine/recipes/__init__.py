@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from tinker_engine.recipes.chat_format import ChatFormat, ChatMessage, Rendered
 from tinker_engine.recipes.chat_model import ChatModel
+from tinker_engine.recipes.dpo import PreferencePair, preference_margins, run_dpo
+from tinker_engine.recipes.dpo_config import DpoConfig
 from tinker_engine.recipes.sft import InterruptedRunError, Progress, SftResult, run_sft
 from tinker_engine.recipes.sft_config import PrivacyConfig, SftConfig
 
@@ -20,11 +22,15 @@ __all__ = [
     "ChatFormat",
     "ChatMessage",
     "ChatModel",
+    "DpoConfig",
     "InterruptedRunError",
+    "PreferencePair",
     "PrivacyConfig",
     "Progress",
     "Rendered",
     "SftConfig",
     "SftResult",
+    "preference_margins",
+    "run_dpo",
     "run_sft",
 ]

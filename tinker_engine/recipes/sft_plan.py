@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 
-from tinker_engine.recipes.chat_format import Rendered
 from tinker_engine.recipes.sft_config import SftConfig, default_learning_rate
 
 # Lots and steps of a private run when the user gave none, measured on `nano` (docs/privacy.md):
@@ -38,7 +38,21 @@ class SftPlan:
         return {**asdict(self), "validation": len(self.validation)}
 
 
-def plan_run(config: SftConfig, rendered: Sequence[Rendered], *, hidden_size: int) -> SftPlan:
+class Trainable(Protocol):
+    """An example as far as a plan is concerned."""
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """All of its token ids."""
+        ...
+
+    @property
+    def trained_tokens(self) -> int:
+        """How many of them carry loss."""
+        ...
+
+
+def plan_run(config: SftConfig, rendered: Sequence[Trainable], *, hidden_size: int) -> SftPlan:
     """Choose steps, lot, rate and the validation rows for these examples."""
     count = len(rendered)
     tokens = sum(r.trained_tokens for r in rendered), sum(len(r.tokens) for r in rendered)

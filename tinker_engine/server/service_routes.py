@@ -13,6 +13,7 @@ from tinker_engine.protocol.requests import (
     SessionBody,
 )
 from tinker_engine.runtime.engine import Engine
+from tinker_engine.runtime.losses import LOSSES
 from tinker_engine.server.answers import JsonResponse, StrictRoute, retry_key
 
 # What an SDK may use of this server; a flag that is absent keeps the SDK's own default (off).
@@ -36,13 +37,14 @@ DYNAMIC_CONFIG: dict[str, Any] = {
     "sample_cancel_enabled": True,
     "sample_cancel_max_batch_size": 64,
 }
-CAPABILITIES = {
+CAPABILITIES: dict[str, Any] = {
     "engine": "tinker_engine",
     "privacy": True,
     "adapter_download": True,
     "adapter_upload": True,
     "openai": True,
     "live_slots": True,
+    "losses": list(LOSSES),
 }
 
 

@@ -11,7 +11,6 @@ import torch
 from test_wire_privacy import PRIVATE
 
 from tinker_engine.connect import Connection, load_tokenizer
-from tinker_engine.runtime.losses import LOSSES
 
 TEXT = "Dear customer, the repair of your bicycle is done and it waits for you in the workshop."
 LOW_HIGH = {"clip_low_threshold": 0.9, "clip_high_threshold": 1.1}
