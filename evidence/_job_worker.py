@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 
-# Imported here and not when first used: processes that are forked from one that has these begin
-# at once.
-import tinker  # noqa: F401
-import transformers  # noqa: F401
-from transformers import AutoTokenizer  # noqa: F401
+from importlib import import_module
 
 from aragora.training.training_scheduler import TrainingScheduler
-from tinker_engine.recipes import dpo, sft  # noqa: F401
+
+# Imported here and not when first used: processes that are forked from one that has these begin
+# at once.
+for _name in ("tinker", "transformers.models.auto", "tinker_engine.recipes.dpo"):
+    import_module(_name)
 
 
 def work(database: str, lease_s: float) -> None:

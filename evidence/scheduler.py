@@ -32,7 +32,7 @@ JOBS, WORKERS, KILL_EVERY_S, LEASE_S = 60, 3, 20.0, 10.0
 LIMIT_S = 3600.0
 
 
-def records(seed: int, count: int = 48) -> list[dict[str, Any]]:
+def records(seed: int, count: int = 32) -> list[dict[str, Any]]:
     """Sums, different for every job."""
     draw = random.Random(seed)
     pairs = [(draw.randint(1, 99), draw.randint(1, 99)) for _ in range(count)]
@@ -149,8 +149,9 @@ async def one_database(url: str, home: Path) -> dict[str, Any]:
             await scheduler.schedule_sft(
                 adapter_name=f"job-{number}",
                 training_data=records(number),
-                epochs=3,
-                max_failures=20,
+                epochs=2,
+                checkpoint_steps=1,
+                max_failures=50,
                 priority=number % 3,
             )
         retrying = await cancel_before_a_retry(scheduler)
@@ -199,6 +200,7 @@ async def one_database(url: str, home: Path) -> dict[str, Any]:
 def main() -> None:
     """SQLite first, then PostgreSQL."""
     figures: dict[str, Any] = {}
+    os.environ["TINKER_ENGINE_LOG_LEVEL"] = "warning"
     with tempfile.TemporaryDirectory() as name, postgres_cluster() as cluster:
         home = Path(name)
         process, base_url, key = start_server(home)

@@ -60,6 +60,7 @@ class TrainingSettings(BaseModel):
     dpo_epochs: float = Field(default=1.0, gt=0, description="passes over preferences")
     beta: float = Field(default=0.1, gt=0, description="how closely dpo keeps to the reference")
     max_length: int = Field(default=1024, ge=8, description="longer records are left out")
+    checkpoint_steps: int = Field(default=25, ge=1, description="what a crash costs at most")
     seed: int = 0
     domain: str = Field(default="general", description="what the model is for")
     parent_model_id: str = Field(default="", description="model of the registry to go on from")

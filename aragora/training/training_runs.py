@@ -121,6 +121,7 @@ def _shared(served: ServedModel, settings: TrainingSettings) -> dict[str, Any]:
         "rank": settings.rank,
         "alpha": settings.alpha,
         "seed": settings.seed,
+        "checkpoint_steps": settings.checkpoint_steps,
         "learning_rate": settings.learning_rate,
         "batch_size": settings.step_records,
         "max_length": min(settings.max_length, served.max_context or settings.max_length),
