@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-
 from importlib import import_module
 
 from aragora.training.training_scheduler import TrainingScheduler
