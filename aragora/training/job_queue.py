@@ -294,7 +294,7 @@ class JobQueue:
                 .where(JobRow.status == JobStatus.RUNNING.value)
                 .group_by(JobRow.model)
             )
-            running: dict[str, int] = dict(session.execute(counted).tuples())
+            running: dict[str, int] = dict(session.execute(counted).tuples().all())
             if limits.running is not None and sum(running.values()) >= limits.running:
                 return None
             if limits.per_model is not None:
