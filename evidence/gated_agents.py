@@ -22,7 +22,7 @@ from aragora.agents.adapters import PackageAdmission
 from aragora.agents.api_agents import TinkerAgent
 from aragora.debate import Arena, Environment, load_protocol
 from aragora.errors import AdapterRefusedError
-from aragora.memory import Memory
+from aragora.memory import DebateFilter, Memory
 from aragora.training import TinkerClient
 from evidence._gate_cases import bad_cases
 from evidence._gate_packages import good_package, resigned
@@ -194,7 +194,10 @@ async def run(folder: Path, memory: Memory, signer: KeyPair) -> dict[str, Any]:
     planned = len(bad) + 3
     turns, wrong = await debates(memory, watched, actions)
     answered = Counter(
-        m.adapter_digest for d in memory.debates.iterate() for m in d.messages if m.seat == 0
+        m.adapter_digest
+        for d in memory.debates.iterate(DebateFilter())
+        for m in d.messages
+        if m.seat == 0
     )
     events = Counter(e.kind for e in memory.standings.events("ann"))
     for what, count in watched.refused.items():

@@ -20,14 +20,11 @@ def write_jobs(queue: JobQueue, path: Path) -> None:
     """Replace the file by all jobs and their records; a kill leaves the old file or the new one."""
     from tensafe.files import locked, write_json
 
-    jobs: list[dict[str, Any]] = []
-    for job in queue.jobs():
-        facts = {k: v for k, v in job.to_json().items() if k in _FIELDS}
-        found = {part: queue.data(job.job_id, part) for part in _PARTS}
-        jobs.append({**facts, "data": {k: v for k, v in found.items() if v is not None}})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Read under the lock: whoever writes last writes the newest.
         with locked(path):
+            jobs = [_row(queue, job) for job in queue.jobs()]
             write_json(path, {"version": VERSION, "jobs": jobs}, mode=0o600)
     except OSError as error:
         raise JobError(f"{path}: can't be written: {error.strerror}") from error
@@ -53,6 +50,12 @@ def read_jobs(queue: JobQueue, path: Path) -> list[TrainingJob]:
         for job, data in read
         if job.job_id not in known
     ]
+
+
+def _row(queue: JobQueue, job: TrainingJob) -> dict[str, Any]:
+    facts = {k: v for k, v in job.to_json().items() if k in _FIELDS}
+    found = {part: queue.data(job.job_id, part) for part in _PARTS}
+    return {**facts, "data": {k: v for k, v in found.items() if v is not None}}
 
 
 def _job(row: dict[str, Any]) -> tuple[TrainingJob, dict[str, list[Any]]]:
