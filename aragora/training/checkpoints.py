@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 STATE_FILE = "training_state.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 FORMAT = 1
+# The engine keeps an upload for a day; it is sent again well before.
+_UPLOAD_KEPT_S = 12 * 3600.0
+_uploaded: dict[tuple[str, str], tuple[str, float]] = {}
 ServedOf = Callable[[str | None], "ServedModel"]
 
 
@@ -51,7 +55,12 @@ def weights_path(model: ModelMetadata, served: ServedModel) -> str:
             f"{folder} no longer holds what was registered as {model.model_id!r}; load it anew "
             "with load_checkpoint"
         )
-    return served.upload(folder)
+    key = (served.connection.base_url, digest_of_weights(folder))
+    path, until = _uploaded.get(key, ("", 0.0))
+    if time.monotonic() > until:
+        path = served.upload(folder)
+        _uploaded[key] = (path, time.monotonic() + _UPLOAD_KEPT_S)
+    return path
 
 
 def digest_of_weights(folder: Path) -> str:

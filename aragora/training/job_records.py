@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aragora.errors import UsageError
 
 JobKind = Literal["sft", "dpo", "combined", "adversarial"]
 
@@ -79,6 +81,18 @@ class TrainingSettings(BaseModel):
     def step_records(self) -> int:
         """Records per step of the optimiser."""
         return self.batch_size * self.gradient_accumulation_steps
+
+
+def training_settings(given: Mapping[str, Any]) -> TrainingSettings:
+    """Settings from keyword arguments; raises UsageError that names the wrong one."""
+    try:
+        return TrainingSettings.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(TrainingSettings.model_fields)
+        hint = f"; settings: {known}" if first["type"] == "extra_forbidden" else ""
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {first['msg']}{hint}") from error
 
 
 class ExportSettings(BaseModel):

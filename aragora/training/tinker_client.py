@@ -18,15 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pydantic import ValidationError
-
 from aragora.config import AragoraConfig
 from aragora.errors import TrainingError, UsageError
 from aragora.memory.identity import new_id
 from aragora.training.checkpoints import Saved, forget, restore, save, weights_path
 from aragora.training.connection_check import ConnectionStatus, check_api_key, check_connection
-from aragora.training.job_records import TrainingSettings
-from aragora.training.model_metadata import ModelMetadata, TrainingType
+from aragora.training.job_records import TrainingSettings, training_settings
+from aragora.training.model_metadata import ModelMetadata
 from aragora.training.model_registry import ModelRegistry, get_registry
 from aragora.training.results import OnProgress, TrainingProgress, TrainingResult
 from aragora.training.streaming import stream_answer
@@ -335,15 +333,7 @@ async def _followed(
 
 
 def _settings(given: dict[str, Any], **own: Any) -> TrainingSettings:
-    merged = {**given, **{name: value for name, value in own.items() if value is not None}}
-    try:
-        return TrainingSettings.model_validate(merged)
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = ", ".join(TrainingSettings.model_fields)
-        hint = f"; settings: {known}" if first["type"] == "extra_forbidden" else ""
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{where}: {first['msg']}{hint}") from error
+    return training_settings({**given, **{k: v for k, v in own.items() if v is not None}})
 
 
 def _messages(prompt: Prompt) -> Conversation:
@@ -352,6 +342,3 @@ def _messages(prompt: Prompt) -> Conversation:
             raise UsageError("the prompt is empty")
         return (ChatMessage(role="user", content=prompt),)
     return tuple(prompt)
-
-
-__all__ = ["TinkerClient", "TrainingType"]

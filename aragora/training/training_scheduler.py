@@ -19,12 +19,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from aragora.config import AragoraConfig
 from aragora.errors import JobError, UsageError
 from aragora.memory.identity import new_id
 from aragora.memory.store import Memory
+from aragora.training.exporters.options import (
+    DPOOptions,
+    ExportOptions,
+    GauntletOptions,
+    SFTOptions,
+    read_options,
+)
 from aragora.training.job_queue import FIRST_RETRY_S, JobQueue, QueueLimits
 from aragora.training.job_records import (
     ExportSettings,
@@ -35,6 +40,7 @@ from aragora.training.job_records import (
     JobStatus,
     TrainingJob,
     TrainingSettings,
+    training_settings,
 )
 from aragora.training.job_state_file import read_jobs, write_jobs
 from aragora.training.job_work import TrainingWork
@@ -105,7 +111,7 @@ class TrainingScheduler:
         (`lora_rank`, …). Jobs of higher priority come first. Raises UsageError for an option that
         neither has.
         """
-        training, exported = _split_options(options, export, limit)
+        training, exported = _split_options(options, SFTOptions, export, limit)
         settings = JobSettings(training=training, sft=exported)
         data = {} if training_data is None else {"sft": _rows(training_data, limit)}
         return await self._schedule(
@@ -126,7 +132,7 @@ class TrainingScheduler:
         **options: Any,
     ) -> TrainingJob:
         """Schedule preference training; as `schedule_sft`, with `DPOExporter`'s options."""
-        training, exported = _split_options(options, export, limit)
+        training, exported = _split_options(options, DPOOptions, export, limit)
         settings = JobSettings(training=training, dpo=exported)
         data = {} if training_data is None else {"dpo": _rows(training_data, limit)}
         return await self._schedule(
@@ -154,11 +160,11 @@ class TrainingScheduler:
         Other keywords are options of `TrainingSettings`; the exporters' go into `sft_export` and
         `dpo_export`.
         """
-        training, _ = _split_options(options, {}, None)
+        training = training_settings(options)
         settings = JobSettings(
             training=training,
-            sft=ExportSettings(options=dict(sft_export or {}), limit=sft_limit),
-            dpo=ExportSettings(options=dict(dpo_export or {}), limit=dpo_limit),
+            sft=_export_settings(SFTOptions, sft_export or {}, sft_limit),
+            dpo=_export_settings(DPOOptions, dpo_export or {}, dpo_limit),
         )
         data: dict[str, list[Any]] = {}
         if sft_data is not None:
@@ -183,7 +189,7 @@ class TrainingScheduler:
         **options: Any,
     ) -> TrainingJob:
         """Schedule training on the gauntlet's findings; as `schedule_sft`."""
-        training, exported = _split_options(options, export, limit)
+        training, exported = _split_options(options, GauntletOptions, export, limit)
         settings = JobSettings(training=training, sft=exported)
         data = {} if training_data is None else {"gauntlet": _rows(training_data, limit)}
         return await self._schedule(
@@ -334,17 +340,23 @@ def _rows(data: TrainingData, limit: int | None) -> list[Any]:
 
 
 def _split_options(
-    options: Mapping[str, Any], export: Mapping[str, Any] | None, limit: int | None
+    options: Mapping[str, Any],
+    export_type: type[ExportOptions],
+    export: Mapping[str, Any] | None,
+    limit: int | None,
 ) -> tuple[TrainingSettings, ExportSettings]:
     """Options by what they are of: the training's own names first, the rest the exporter's."""
     own = {k: v for k, v in options.items() if k in TrainingSettings.model_fields}
     rest = {k: v for k, v in options.items() if k not in own}
-    try:
-        training = TrainingSettings.model_validate(own)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return training, ExportSettings(options={**rest, **(export or {})}, limit=limit)
+    exported = _export_settings(export_type, {**rest, **(export or {})}, limit)
+    return training_settings(own), exported
+
+
+def _export_settings(
+    export_type: type[ExportOptions], given: Mapping[str, Any], limit: int | None
+) -> ExportSettings:
+    options = read_options(export_type, dict(given))
+    return ExportSettings(options=options.model_dump(mode="json", exclude_unset=True), limit=limit)
 
 
 def _status(status: JobStatus | str) -> JobStatus:

@@ -233,6 +233,10 @@ def test_a_scheduled_job_trains_and_its_state_can_be_carried_away(
                 model="nano", adapter_name="job", training_data=ROWS[:8], epochs=1, job_id="one"
             )
             bad = await scheduler.schedule_sft(min_confidence=0.8, job_id="job-id")
+            with pytest.raises(UsageError, match="min_confidense"):
+                await scheduler.schedule_sft(min_confidense=0.8)
+            with pytest.raises(UsageError, match="min_confidence"):
+                await scheduler.schedule_combined(min_confidence=0.8)
             done = await scheduler.wait_for_job(job.job_id, timeout_s=200)
             failed = await scheduler.wait_for_job(bad.job_id, timeout_s=200)
             scheduler.save_state(tmp_path / "state.json")
