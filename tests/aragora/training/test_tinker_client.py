@@ -23,6 +23,7 @@ from aragora.training import (
 from aragora.training.streaming import stream_answer
 
 ROWS = [{"prompt": f"Say {n}.", "completion": f"It is {n}."} for n in range(24)]
+EXPLAIN = "Explain what a cell is, and what it is made of."
 PAIRS = [
     {"prompt": f"Say {n}.", "chosen": f"It is {n}.", "rejected": "I don't know."} for n in range(8)
 ]
@@ -92,13 +93,13 @@ def test_streaming_gives_the_answer_in_pieces_before_it_is_over(
     async def ask() -> tuple[str, list[str], list[str]]:
         client = await opened(registry)
         told = {"model_id": result.model_id, "temperature": 0.0, "max_tokens": 24}
-        whole = await client.sample("Say 5.", **told)
-        pieces = [piece async for piece in client.sample_stream("Say 5.", **told)]
+        whole = await client.sample(EXPLAIN, **told)
+        pieces = [piece async for piece in client.sample_stream(EXPLAIN, **told)]
         served = client._served("nano")
         # Servers without /v1 are asked piece by piece.
         served.connection._capabilities = {}
         try:
-            messages = [{"role": "user", "content": "Say 5."}]
+            messages = [{"role": "user", "content": EXPLAIN}]
             slow = [
                 piece
                 async for piece in stream_answer(
@@ -112,7 +113,7 @@ def test_streaming_gives_the_answer_in_pieces_before_it_is_over(
     whole, pieces, slow = asyncio.run(ask())
     assert whole
     assert "".join(pieces).strip() == "".join(slow).strip() == whole
-    assert len(pieces) > 1
+    assert len(pieces) > 3
 
 
 def test_a_saved_model_comes_back_from_its_folder(
