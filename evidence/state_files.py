@@ -24,15 +24,13 @@ from aragora.training.model_metadata import ModelMetadata
 from aragora.training.model_registry import ModelRegistry
 from evidence._report import conclude
 
-KILLS, WRITES_AT_ONCE = 25, 150
+KILLS, WRITES_AT_ONCE = 20, 150
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def register(place: str, prefix: str, count: int, told: Connection | None) -> None:
     """Register models one after another, telling of each one after it was written."""
     registry = ModelRegistry(place)
-    if told is not None:
-        told.send("")
     for number in range(count):
         model_id = f"{prefix}-{number}"
         registry.register(ModelMetadata(model_id=model_id, base_model="nano", notes="x" * 400))
@@ -40,13 +38,11 @@ def register(place: str, prefix: str, count: int, told: Connection | None) -> No
             told.send(model_id)
 
 
-def save_states(database: str, path: str, _count: int, told: Connection | None) -> None:
+def save_states(database: str, path: str, count: int, told: Connection | None) -> None:
     """Add jobs and save the state file after each, telling of each one after it was written."""
     with Memory.open(database) as memory:
         queue = JobQueue(memory)
-        if told is not None:
-            told.send("")
-        for number in range(_count):
+        for number in range(count):
             job_id = f"{time.time_ns()}-{number}"
             queue.add(job(job_id), {"sft": [{"prompt": "x" * 200, "completion": "y"}]})
             write_jobs(queue, Path(path))
@@ -75,10 +71,12 @@ def killed_writers(
         process = _CONTEXT.Process(target=writer, args=given)
         process.start()
         sending.close()
-        # The first word says that it has begun; from then on it writes without a pause.
-        if not receiving.poll(300) or receiving.recv() != "":
-            wrong.append(f"writer {kill} didn't begin")
-        time.sleep(0.05 + draw.random() * 0.4)
+        # From its first word on it writes without a pause.
+        if receiving.poll(300):
+            written.add(str(receiving.recv()))
+        else:
+            wrong.append(f"writer {kill} wrote nothing")
+        time.sleep(draw.random() * 0.3)
         process.kill()
         process.join()
         try:
