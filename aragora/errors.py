@@ -45,3 +45,15 @@ class DebateError(AragoraError):
 
 class RegistryError(AragoraError):
     """The model registry can't be read or written, or doesn't hold what was asked for."""
+
+
+class TrainingDataError(AragoraError):
+    """Training records can't be used: the message names the file or record and what it needs."""
+
+
+class TrainingError(AragoraError):
+    """A training could not be run to its end."""
+
+
+class JobError(AragoraError):
+    """A job can't be scheduled, read or changed as asked."""

@@ -16,6 +16,9 @@ from tinker_engine.runtime.names import read_aliases, resolve
 if TYPE_CHECKING:
     from tinker_engine.connection import Connection
 
+# Of servers that offer several models, where none is named.
+DEFAULT_MODEL = "llama-3.3-70b"
+
 
 def aliases() -> dict[str, str]:
     """The alias table with the user's file over it."""
@@ -34,8 +37,9 @@ def offered_models(connection: Connection) -> list[str]:
 def choose_model(model: str | None, connection: Connection) -> str:
     """The name to ask the server for.
 
-    Without a model: TINKER_BASE_MODEL, else the embedded engine's own base. Raises UsageError when
-    none is known, ModelNotOfferedError that lists what the server offers.
+    Without a model: TINKER_BASE_MODEL, else the embedded engine's own base, else `DEFAULT_MODEL`
+    where it is offered. Raises UsageError when none is known, ModelNotOfferedError that lists what
+    the server offers.
     """
     offered = offered_models(connection)
     table = aliases()
@@ -45,6 +49,9 @@ def choose_model(model: str | None, connection: Connection) -> str:
             return connection.base_model
         if len(offered) == 1:
             return offered[0]
+        for name in (DEFAULT_MODEL, resolve(DEFAULT_MODEL, table)):
+            if name in offered:
+                return name
         raise UsageError(
             f"name a model: {connection.base_url} offers {_listed(offered)}; give model=… or set "
             "TINKER_BASE_MODEL"

@@ -55,9 +55,11 @@ class ServedModel:
 
         self.service_client = connect(engine)
         self.connection: Connection = connection_of(self.service_client)
-        self.name = choose_model(model, self.connection)
+        chosen = choose_model(model, self.connection)
         own = bool(self.connection.capabilities())
         info = base_info(self.connection) if own else None
+        # An alias is never recorded as if it were the base: this engine says what it really runs.
+        self.name = chosen if info is None else info.name
         self.base_digest = None if info is None else info.digest
         self.max_context = None if info is None else info.max_context
         self.chat = ChatFormat(load_tokenizer(self.connection if own else self.name))
@@ -97,7 +99,11 @@ class ServedModel:
 
     def prompt_tokens(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Tokens of a prompt whose contents can't hold special tokens."""
-        return self.chat.prompt_tokens([self._disarmed(m) for m in messages])
+        return self.chat.prompt_tokens(self.disarmed(messages))
+
+    def disarmed(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Messages whose contents can't be read as special tokens."""
+        return [self._disarmed(message) for message in messages]
 
     async def sample(
         self,

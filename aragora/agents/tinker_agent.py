@@ -60,7 +60,7 @@ class TinkerAgent(ChatAgent):
             bases with a short context, else written.
         admission: the gate that `admit` asks; the default refuses everything.
         on_event: told of every adapter admitted, refused or switched to.
-        find_model: from a model id to its `tinker://` path.
+        find_model: from a model id to its `tinker://` path; the model registry by default.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class TinkerAgent(ChatAgent):
             if self._voting is None:
                 self._voting = "likelihood" if style == "brief" else "written"
             if self._model_id is not None and self._active[1] is None:
-                self._active = (self._path_of(self._model_id), None)
+                self._active = (self._path_of(self._model_id, served), None)
             self._served = served
         return self._served
 
@@ -267,15 +267,21 @@ class TinkerAgent(ChatAgent):
         digest = member.digest if member else None
         return AgentIdentity("tinker", served.name, served.base_digest, name, digest)
 
-    def _path_of(self, model_id: str) -> str:
+    def _path_of(self, model_id: str, served: ServedModel) -> str:
         if model_id.startswith("tinker://"):
             return model_id
-        if self._find_model is None:
+        if self._find_model is not None:
+            return self._find_model(model_id)
+        from aragora.training.checkpoints import weights_path
+        from aragora.training.model_registry import get_registry
+
+        model = get_registry().get(model_id)
+        if model.base_model != served.name:
             raise UsageError(
-                f"model id {model_id!r} is not a tinker:// path, and no registry was given to "
-                f"agent {self._name!r} that knows it"
+                f"model {model_id!r} was trained on {model.base_model}, and agent {self._name!r} "
+                f"speaks to {served.name}; give model={model.base_model!r}"
             )
-        return self._find_model(model_id)
+        return weights_path(model, served)
 
     def _load(self, served: ServedModel, member: AdmittedAdapter) -> str:
         """The path of an adapter on the engine; its package must still be what was admitted."""

@@ -15,7 +15,7 @@ from aragora.memory.usage import UsageStore
 from tinker_engine.errors import ServerUnavailableError
 from tinker_engine.storage.database import Database, Migrations
 
-MIGRATIONS = Migrations(Path(__file__).parent / "migrations", head="0001", lock=7_214_412)
+MIGRATIONS = Migrations(Path(__file__).parent / "migrations", head="0002", lock=7_214_412)
 
 
 class Memory:

@@ -19,6 +19,13 @@ from aragora.memory.gauntlet_tables import (
     GauntletRunRow,
     TrialRow,
 )
+from aragora.memory.job_tables import (
+    JobAttemptRow,
+    JobDataRow,
+    JobEventRow,
+    JobRow,
+    RegisteredModelRow,
+)
 from aragora.memory.standing_tables import (
     AgentEventRow,
     CalibrationRow,
@@ -45,6 +52,10 @@ __all__ = [
     "DebateRow",
     "DeletionRow",
     "GauntletRunRow",
+    "JobAttemptRow",
+    "JobDataRow",
+    "JobEventRow",
+    "JobRow",
     "MessageRow",
     "OutcomeRow",
     "ParticipantRow",
@@ -52,6 +63,7 @@ __all__ = [
     "PatternUseRow",
     "RatingChangeRow",
     "RatingRow",
+    "RegisteredModelRow",
     "RoundRow",
     "StandingRow",
     "SubjectDebateRow",

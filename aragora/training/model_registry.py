@@ -1,81 +1,47 @@
 """The model registry: which adapters there are, what was measured on them, which one to use.
 
-One JSON file, `TINKER_MODEL_REGISTRY` or `model_registry.json`, edited under a lock and replaced
-whole, so that a kill or a second process leaves the old file or the new one. Unknown fields of a
-later version are kept. A model that was never evaluated is offered only where no evaluated one is,
-and says so.
+One JSON file (`TINKER_MODEL_REGISTRY` or `model_registry.json`), or a database when a URL is given
+in its place. It is edited by one at a time and replaced whole, so that a kill or a second process
+leaves the old state or the new one. A model that was never evaluated is offered only where no
+evaluated one is, and says so.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from aragora.errors import RegistryError
-from tensafe.files import locked, write_json
+from aragora.training.model_metadata import (
+    Documents,
+    ModelMetadata,
+    ModelStatus,
+    TrainingType,
+    from_document,
+    now,
+)
+from aragora.training.registry_store import RegistryFile, RegistryStore, RegistryTable
+
+__all__ = ["ModelMetadata", "ModelRegistry", "ModelStatus", "TrainingType", "get_registry"]
 
 VARIABLE, DEFAULT_FILE = "TINKER_MODEL_REGISTRY", "model_registry.json"
-VERSION = 1
-ModelStatus = Literal["active", "promoted", "deprecated", "archived"]
-TrainingType = Literal["sft", "dpo", "adversarial", "combined"]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@dataclass(frozen=True)
-class ModelMetadata:
-    """One model. Ratings are Elo points, rates and scores lie in [0, 1].
-
-    `evaluation` names the evaluation behind the figures (a digest or a path); `parent_model_id` is
-    the version that this one continues; `checkpoint` a `tinker://` path or a folder.
-    """
-
-    model_id: str
-    base_model: str
-    adapter_name: str = ""
-    training_type: TrainingType = "sft"
-    primary_domain: str = "general"
-    domains: tuple[str, ...] = ()
-    checkpoint: str = ""
-    adapter_digest: str = ""
-    parent_model_id: str = ""
-    training_set: str = ""
-    elo_rating: float | None = None
-    win_rate: float | None = None
-    calibration_score: float | None = None
-    evaluation: str = ""
-    evaluated_at: str = ""
-    status: ModelStatus = "active"
-    notes: str = ""
-    created_at: str = field(default_factory=_now)
-    updated_at: str = ""
-
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether a figure was measured on it."""
-        return any(v is not None for v in (self.elo_rating, self.win_rate, self.calibration_score))
-
-    @property
-    def is_usable(self) -> bool:
-        """Neither deprecated nor archived."""
-        return self.status in ("active", "promoted")
 
 
 class ModelRegistry:
-    """The registry in one file; every call reads what is there now.
+    """The registry in one file or database; every call reads what is there now.
 
-    Raises RegistryError where the file is no registry, and for ids that it doesn't hold.
+    Raises RegistryError where it is no registry, and for ids that it doesn't hold.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = Path(path or os.environ.get(VARIABLE) or DEFAULT_FILE)
+        given = str(path or os.environ.get(VARIABLE) or DEFAULT_FILE)
+        self.path = Path(given)
+        self._store: RegistryStore = (
+            RegistryTable(given) if "://" in given else RegistryFile(self.path)
+        )
 
     def register(self, metadata: ModelMetadata) -> ModelMetadata:
         """Add a model, or replace what is known of it but for its creation time."""
@@ -90,13 +56,36 @@ class ModelRegistry:
             if parent and metadata.model_id in _ancestry(models, parent):
                 raise RegistryError(f"{metadata.model_id!r} can't descend from itself")
             created = known.created_at if known else metadata.created_at
-            return replace(metadata, created_at=created, updated_at=_now())
+            return replace(metadata, created_at=created, updated_at=now())
 
         return self._edit(metadata.model_id, edit)
 
+    def register_version(self, stem: str, metadata: ModelMetadata) -> ModelMetadata:
+        """Add a model under the first free id `stem-vN`; `stem` itself when it ends so and is free.
+
+        A `training_run` that has registered a model gets that one again, so that a job which is
+        run twice leaves one model.
+        """
+        stem, given = _split(stem.strip())
+        if not stem:
+            raise RegistryError("a model needs a name")
+
+        def edit(models: dict[str, ModelMetadata]) -> ModelMetadata:
+            for model in models.values():
+                if metadata.training_run and model.training_run == metadata.training_run:
+                    return model
+            if metadata.parent_model_id:
+                _known(models, metadata.parent_model_id, self._store.place)
+            number = given
+            while f"{stem}-v{number}" in models:
+                number += 1
+            return replace(metadata, model_id=f"{stem}-v{number}", updated_at=now())
+
+        return self._edit("", edit)
+
     def get(self, model_id: str) -> ModelMetadata:
         """One model."""
-        return _known(self._read(), model_id, self.path)
+        return _known(self._read(), model_id, self._store.place)
 
     def list_models(
         self, *, status: ModelStatus | None = None, domain: str | None = None
@@ -142,7 +131,7 @@ class ModelRegistry:
         }
         if not given:
             raise RegistryError("give at least one of elo_rating, win_rate, calibration_score")
-        changes: dict[str, Any] = {**given, "evaluated_at": _now()}
+        changes: dict[str, Any] = {**given, "evaluated_at": now()}
         if evaluation:
             changes["evaluation"] = evaluation
         return self._change(model_id, lambda model: replace(model, **changes))
@@ -155,8 +144,8 @@ class ModelRegistry:
         """
 
         def edit(models: dict[str, ModelMetadata]) -> ModelMetadata:
-            model = _known(models, model_id, self.path)
-            if not model.is_evaluated:
+            model = _known(models, model_id, self._store.place)
+            if not (model.is_evaluated and model.evaluated_at):
                 raise RegistryError(
                     f"{model_id!r} was never evaluated; run an evaluation and record it with "
                     "update_metrics before it is promoted"
@@ -166,8 +155,8 @@ class ModelRegistry:
             for other in list(models.values()):
                 is_same = other.primary_domain == model.primary_domain
                 if other.status == "promoted" and is_same and other.model_id != model_id:
-                    models[other.model_id] = replace(other, status="active", updated_at=_now())
-            return replace(model, status="promoted", updated_at=_now())
+                    models[other.model_id] = replace(other, status="active", updated_at=now())
+            return replace(model, status="promoted", updated_at=now())
 
         return self._edit(model_id, edit)
 
@@ -181,88 +170,75 @@ class ModelRegistry:
         """Put a model away: it is listed only on request."""
         return self._change(model_id, lambda model: replace(model, status="archived"))
 
+    def forget_weights(self, model_id: str) -> ModelMetadata:
+        """Archive a model whose weights were deleted; what was known of it stays."""
+        notes = f"its weights were deleted {now()}"
+        return self._change(
+            model_id,
+            lambda m: replace(
+                m, status="archived", checkpoint="", training_checkpoint="", notes=notes
+            ),
+        )
+
     def lineage(self, model_id: str) -> list[ModelMetadata]:
         """The model, its parent, and so on to the first version."""
         models = self._read()
-        _known(models, model_id, self.path)
+        _known(models, model_id, self._store.place)
         return [models[name] for name in _ancestry(models, model_id)]
 
     def _change(
         self, model_id: str, change: Callable[[ModelMetadata], ModelMetadata]
     ) -> ModelMetadata:
         def edit(models: dict[str, ModelMetadata]) -> ModelMetadata:
-            return replace(change(_known(models, model_id, self.path)), updated_at=_now())
+            return replace(change(_known(models, model_id, self._store.place)), updated_at=now())
 
         return self._edit(model_id, edit)
 
     def _edit(
         self, model_id: str, edit: Callable[[dict[str, ModelMetadata]], ModelMetadata]
     ) -> ModelMetadata:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(self.path):
-                document = self._document()
-                models = _parsed(document, self.path)
-                changed = models[model_id] = edit(models)
-                kept = cast("dict[str, dict[str, Any]]", document.get("models", {}))
-                document["version"] = VERSION
-                document["models"] = {
-                    name: {**kept.get(name, {}), **asdict(model)} for name, model in models.items()
-                }
-                write_json(self.path, document)
-        except OSError as error:
-            raise RegistryError(f"{self.path}: can't be written: {error.strerror}") from error
-        return changed
+        def change(documents: Documents) -> ModelMetadata:
+            models = _parsed(documents, self._store.place)
+            changed = edit(models)
+            models[model_id or changed.model_id] = changed
+            for name, model in models.items():
+                documents[name] = {**documents.get(name, {}), **_document(model)}
+            return changed
+
+        return self._store.edit(change)
 
     def _read(self) -> dict[str, ModelMetadata]:
-        return _parsed(self._document(), self.path)
-
-    def _document(self) -> dict[str, Any]:
-        try:
-            text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {"version": VERSION, "models": {}}
-        except (OSError, UnicodeDecodeError) as error:
-            raise RegistryError(f"{self.path}: can't be read: {error}") from error
-        try:
-            document: object = json.loads(text)
-        except ValueError as error:
-            raise RegistryError(f"{self.path}: not JSON ({error}); restore it") from error
-        if not isinstance(document, dict):
-            raise RegistryError(f"{self.path}: expected a JSON object with `models`")
-        return cast("dict[str, Any]", document)
+        return _parsed(self._store.read(), self._store.place)
 
 
-_registries: dict[Path, ModelRegistry] = {}
+_registries: dict[str, ModelRegistry] = {}
 
 
 def get_registry(path: Path | str | None = None) -> ModelRegistry:
-    """The registry of this path, `TINKER_MODEL_REGISTRY` or `model_registry.json`."""
-    chosen = ModelRegistry(path)
-    return _registries.setdefault(chosen.path.absolute(), chosen)
+    """The registry of this path or URL, `TINKER_MODEL_REGISTRY` or `model_registry.json`."""
+    given = str(path or os.environ.get(VARIABLE) or DEFAULT_FILE)
+    key = given if "://" in given else str(Path(given).absolute())
+    if key not in _registries:
+        _registries[key] = ModelRegistry(given)
+    return _registries[key]
 
 
-def _parsed(document: dict[str, Any], path: Path) -> dict[str, ModelMetadata]:
-    known = {one.name for one in fields(ModelMetadata)}
+def _document(model: ModelMetadata) -> dict[str, Any]:
+    return {**asdict(model), "domains": list(model.domains)}
+
+
+def _parsed(documents: Documents, place: str) -> dict[str, ModelMetadata]:
     try:
-        if document.get("version", VERSION) != VERSION:
-            raise ValueError(f"version {document['version']}, expected {VERSION}")
-        rows = cast("dict[str, dict[str, Any]]", document.get("models", {}))
-        models: dict[str, ModelMetadata] = {}
-        for name, row in rows.items():
-            given: dict[str, Any] = {key: row[key] for key in known if key in row}
-            given["domains"] = tuple(row.get("domains", ()))
-            models[name] = ModelMetadata(**given)
-        return models
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RegistryError(f"{path}: not a model registry ({error}); restore it") from error
+        return {name: from_document(row) for name, row in documents.items()}
+    except (TypeError, ValueError) as error:
+        raise RegistryError(f"{place}: not a model registry ({error}); restore it") from error
 
 
-def _known(models: dict[str, ModelMetadata], model_id: str, path: Path) -> ModelMetadata:
+def _known(models: dict[str, ModelMetadata], model_id: str, place: str) -> ModelMetadata:
     model = models.get(model_id)
     if model is None:
         names = ", ".join(sorted(models)[:8]) or "none"
-        raise RegistryError(f"{path} has no model {model_id!r}; it has {names}")
+        raise RegistryError(f"{place} has no model {model_id!r}; it has {names}")
     return model
 
 
@@ -273,6 +249,14 @@ def _ancestry(models: dict[str, ModelMetadata], model_id: str) -> list[str]:
         names.append(current)
         current = models[current].parent_model_id
     return names
+
+
+def _split(name: str) -> tuple[str, int]:
+    """A name without its version, and the version to try first."""
+    stem, mark, number = name.rpartition("-v")
+    if mark and stem and number.isdecimal() and len(number) <= 6:
+        return stem, int(number)
+    return name, 1
 
 
 def _serves(model: ModelMetadata, domain: str) -> bool:

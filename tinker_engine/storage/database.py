@@ -6,6 +6,7 @@ third of the start-up time of an embedded engine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,29 @@ class Database:
                 f"the database refused a write ({error.orig}); free disk space or see that it "
                 "runs, and send this again"
             ) from error
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def lock(self, session: Session, name: str) -> None:
+        """Let no other `write` that takes the lock of this name run beside, until this one ends.
+
+        On SQLite every `write` is alone in any case.
+        """
+        if self._engine.dialect.name == "postgresql":
+            session.execute(
+                text("SELECT pg_advisory_xact_lock(:schema, hashtext(:name))"),
+                {"schema": self._migrations.lock, "name": name},
+            )
+
+    def clock(self, session: Session) -> float:
+        """Seconds since the epoch by the clock that all users of this database share."""
+        if self._engine.dialect.name == "postgresql":
+            now = session.scalar(text("SELECT extract(epoch FROM clock_timestamp())::float8"))
+            return float(now or 0.0)
+        return time.time()
 
     def migrate(self) -> None:
         """Bring the tables to the current revision; raises ServerUnavailableError if it can't."""

@@ -1,0 +1,139 @@
+"""What a training job does: export (once), train from where an earlier attempt stood, register.
+
+Every attempt has a folder of its own, begun as a copy of the one before: a worker that was only
+slow, and whose job went to another, writes where nobody reads.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aragora.errors import TrainingDataError
+from aragora.training.job_records import ExportSettings, JobKind, TrainingJob
+from aragora.training.job_worker import JobControl
+from aragora.training.model_registry import ModelRegistry
+from aragora.training.results import Stage, TrainingProgress
+from aragora.training.training_plan import TrainingPlan, carry_out
+from aragora.training.training_records import TrainingRecords, read_records
+
+if TYPE_CHECKING:
+    from aragora.memory.store import Memory
+
+PARTS: dict[JobKind, tuple[str, ...]] = {
+    "sft": ("sft",),
+    "dpo": ("dpo",),
+    "combined": ("sft", "dpo"),
+    "adversarial": ("gauntlet",),
+}
+
+
+class TrainingWork:
+    """The work of training jobs: called with a job's control, it gives the result as JSON.
+
+    Args:
+        memory: the database whose debates are exported.
+        registry: where trained models go.
+        folder: keeps the state of attempts, one folder per job.
+        engine: as `tinker_engine.connect`.
+    """
+
+    def __init__(
+        self, memory: Memory, registry: ModelRegistry, folder: Path, engine: str | None = None
+    ) -> None:
+        self._memory, self._registry = memory, registry
+        self._folder, self._engine = folder, engine
+
+    def __call__(self, control: JobControl) -> dict[str, Any]:
+        """Do the job."""
+        from aragora.agents.served_model import served_model
+
+        job = control.lease.job
+        parts = {part: self._records(control, part) for part in PARTS[job.kind]}
+        control.check()
+        served = served_model(job.model or None, self._engine)
+        plan = TrainingPlan(
+            training_type=job.kind,
+            adapter_name=job.adapter_name,
+            conversations=tuple(c for p in parts.values() for c in p.conversations),
+            preferences=tuple(p for q in parts.values() for p in q.preferences),
+            settings=job.settings.training,
+            run_key=job.job_id,
+        )
+        _check(plan, job)
+        folder = self._begin_attempt(control)
+
+        def on_progress(step: TrainingProgress) -> None:
+            control.tell(asdict(step))
+
+        def on_stage(stage: Stage, records: int) -> None:
+            control.log(f"{stage} on {records} records with {served.name}")
+            control.check()
+
+        result = carry_out(
+            plan, served, folder, self._registry, on_progress=on_progress, on_stage=on_stage
+        )
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        return result.to_json()
+
+    def _records(self, control: JobControl, part: str) -> TrainingRecords:
+        kept = control.queue.data(control.lease.job.job_id, part)
+        if kept is None:
+            rows, explained = export_part(self._memory, part, control.lease.job)
+            for line in explained.splitlines():
+                control.log(line)
+            if not rows:
+                raise TrainingDataError(f"the export left nothing to train on\n{explained}")
+            control.queue.keep_data(control.lease, part, rows)
+            return read_records(rows)
+        return read_records(kept)
+
+    def _begin_attempt(self, control: JobControl) -> Path:
+        job, attempt = control.lease.job, control.lease.attempt
+        # Ids are free text; the folder is called by what can't leave its parent.
+        home = self._folder / folder_name(job.job_id)
+        folder = home / f"attempt-{attempt}"
+        earlier = sorted(
+            (p for p in home.glob("attempt-*") if p != folder),
+            key=lambda p: int(p.name.rpartition("-")[2]),
+        )
+        if earlier:
+            shutil.copytree(earlier[-1], folder, dirs_exist_ok=True)
+            control.log(f"goes on from {earlier[-1].name}")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def folder_name(job_id: str) -> str:
+    """A file name for a job id: itself when it is harmless, else its digest."""
+    from aragora.memory.identity import digest_of
+
+    is_harmless = job_id.replace("-", "").replace("_", "").isalnum() and job_id.isascii()
+    return job_id if is_harmless else digest_of(job_id)[:32]
+
+
+def export_part(memory: Memory, part: str, job: TrainingJob) -> tuple[list[dict[str, Any]], str]:
+    """Rows for one part of a job from the debates, and an account of what was left out."""
+    from aragora.training.exporters import DPOExporter, GauntletExporter, SFTExporter
+
+    exporters = {"sft": SFTExporter, "dpo": DPOExporter, "gauntlet": GauntletExporter}
+    settings: ExportSettings = job.settings.dpo if part == "dpo" else job.settings.sft
+    rows: Any = exporters[part](memory).export(limit=settings.limit, **settings.options)
+    return list(rows), str(rows.report.explain())
+
+
+def _check(plan: TrainingPlan, job: TrainingJob) -> None:
+    needs: dict[JobKind, tuple[bool, bool]] = {
+        "sft": (True, False),
+        "dpo": (False, True),
+        "combined": (True, True),
+        "adversarial": (False, False),
+    }
+    wants_conversations, wants_preferences = needs[job.kind]
+    if wants_conversations and not plan.conversations:
+        raise TrainingDataError(f"job {job.job_id!r}: no records with `messages` to train on")
+    if wants_preferences and not plan.preferences:
+        raise TrainingDataError(f"job {job.job_id!r}: no records with `chosen` and `rejected`")
