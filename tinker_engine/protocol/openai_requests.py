@@ -130,6 +130,11 @@ class CompletionBody(GenerationBody):
             return [cast("list[int]", prompt)]
         return cast("list[str] | list[list[int]]", prompt)
 
+    @property
+    def asked_text(self) -> str:
+        """What a router of adapters goes by: the prompts that are text."""
+        return "\n".join(prompt for prompt in self.prompts if isinstance(prompt, str))
+
 
 class ContentPart(BaseModel):
     """One part of a message's content; only text is served."""
@@ -215,6 +220,17 @@ class ChatBody(GenerationBody):
     def offered_tools(self) -> list[ToolBody] | None:
         """The tools that the model is told of."""
         return None if self.tool_choice == "none" else self.tools
+
+    @property
+    def asked_text(self) -> str:
+        """What a router of adapters goes by: the last turn of the user."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                parts = message.content
+                if isinstance(parts, list):
+                    return "\n".join(part.text or "" for part in parts)
+                return parts or ""
+        return ""
 
     @property
     def token_limit(self) -> int | None:

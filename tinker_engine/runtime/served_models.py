@@ -75,8 +75,8 @@ class ServedModels:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def use(self, name: str) -> ServedModel:
-        """The model that answers a request which begins now.
+    def use(self, name: str, asked: str = "") -> ServedModel:
+        """The model that answers a request which begins now; behind a set, by the text `asked`.
 
         Raises UnknownModelError for a name that nothing here bears, CheckpointError for a damaged
         checkpoint or one without an adapter.
@@ -85,7 +85,7 @@ class ServedModels:
             return self._checkpoint(name)
         is_base = name in self._offered.names
         try:
-            slot = self._slots.pin(name)
+            slot = self._slots.pin(name, asked)
         except NotFoundError as error:
             if not is_base:
                 raise UnknownModelError(self._unknown(name)) from error
@@ -123,7 +123,8 @@ class ServedModels:
             return ModelCard(name, "checkpoint", model.digest, created_at)
         if name in self._offered.names:
             return ModelCard(name, "base", model.digest, self._started_at)
-        return ModelCard(name, "slot", model.digest, self._slots.get(name).changed_at)
+        slot = self._slots.get(name)
+        return ModelCard(name, "slot", slot.digest, slot.changed_at)
 
     def _checkpoint(self, name: str) -> ServedModel:
         try:

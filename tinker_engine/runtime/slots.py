@@ -1,4 +1,4 @@
-"""Live slots: names under `/v1` that point at an adapter's digest, or at the bare base.
+"""Live slots: names under `/v1` that point at an adapter, at a set of them, or at the bare base.
 
 A slot moves in one step and only with an `Admission`: the record of the gate that examined this
 very adapter. There is no other way in, and none over HTTP; the program that embeds the engine calls
@@ -7,6 +7,9 @@ stays on disk and answers until the request ends, wherever the slot points meanw
 
     admission = Admission(report_digest, adapter_digest, config_digest, "gate", time.time())
     engine.slots.set("support", folder, expected=None, admission=admission)
+
+Behind a set, the router that the embedding program gave (`use_router`) picks the member for each
+request from the set's document and the request's text; the answer carries the member's digest.
 
 Invariants: a crash leaves a slot pointing where it did or where it should, never nowhere; a slot
 whose adapter can't be loaded answers with an error, never with the base.
@@ -20,13 +23,26 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinker_engine.errors import AdmissionError, NotFoundError, RequestError, SlotConflictError
-from tinker_engine.runtime.adapter_shelf import AdapterIdentity, AdapterShelf, identify
+from tinker_engine.errors import (
+    AdmissionError,
+    CheckpointError,
+    EngineError,
+    NotFoundError,
+    RequestError,
+    SlotConflictError,
+)
+from tinker_engine.runtime.adapter_shelf import (
+    AdapterIdentity,
+    AdapterSet,
+    AdapterShelf,
+    identify,
+    read_set,
+)
 from tinker_engine.runtime.names import OfferedBase
 from tinker_engine.runtime.records import BaseInfo
 from tinker_engine.runtime.sampling_sessions import Samplers
@@ -35,6 +51,9 @@ from tinker_engine.storage.slots import Slot, SlotChange, SlotStore
 logger = logging.getLogger(__name__)
 
 BASE_SAMPLER = "served:base"
+BASE_MEMBER = "base"
+Router = Callable[[bytes, str], str]
+"""From a set's document and a request's text to a member's digest, or "base"."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CLOCK_SKEW_S = 300.0
@@ -45,7 +64,8 @@ class Admission:
     """That a gate let this adapter in: digests are hex SHA-256, `decided_at` seconds since 1970.
 
     `adapter_digest` is that of adapter_model.safetensors and `config_digest` that of
-    adapter_config.json; to point a slot at the bare base they are the base's digest and None.
+    adapter_config.json; to point a slot at the bare base they are the base's digest and None, and
+    for a set of adapters both are the digest of its document.
     """
 
     gate_report_digest: str
@@ -80,6 +100,10 @@ class Slots:
         self._later = later
         self._slots = {slot.name: slot for slot in store.slots()}
         self._pins: Counter[str] = Counter()
+        # None for what is known to be a single adapter.
+        self._sets: dict[str, AdapterSet | None] = {}
+        self._router: Router | None = None
+        self._pause_s = 0.0
         self._lock = threading.Lock()
         self._changing = threading.Lock()
 
@@ -135,20 +159,85 @@ class Slots:
         self._check_name(name)
         identity = None if adapter_folder is None else identify(adapter_folder)
         digest = self._base.digest if identity is None else identity.digest
+        members = [] if identity is None or adapter_folder is None else [(adapter_folder, identity)]
+        return self._set(name, digest, identity, members, None, expected, admission)
+
+    def set_group(
+        self,
+        name: str,
+        document: bytes,
+        adapter_folders: Sequence[Path],
+        *,
+        expected: str | None,
+        admission: Admission,
+    ) -> Slot:
+        """Point a slot at a set of adapters; as `set`, for all of them or for none.
+
+        `document` names exactly the adapters in the folders (`adapter_shelf.read_set`).
+
+        Raises as `set`, and CheckpointError when document and folders disagree, RequestError when
+        no router was given.
+        """
+        self._check_name(name)
+        if self._router is None:
+            raise RequestError("this engine has no router, so it serves no sets of adapters")
+        group = read_set(document)
+        members = [(folder, identify(folder)) for folder in adapter_folders]
+        if [identity for _, identity in members] != list(group.members):
+            raise CheckpointError("the set's document names other adapters than the folders hold")
+        return self._set(name, group.digest, group.identity, members, group, expected, admission)
+
+    def use_router(self, router: Router) -> None:
+        """Give the router for sets; it is called from worker threads for every request."""
+        self._router = router
+
+    @property
+    def last_pause_s(self) -> float:
+        """For how long the last change kept the compute thread from everything else."""
+        return self._pause_s
+
+    def verify(self, slot: Slot) -> None:
+        """Check that everything a slot can answer with has its digests; raises CheckpointError."""
+        if slot.is_set:
+            for member in self._shelf.open_set(slot.digest).members:
+                self._shelf.open(member)
+        elif (identity := _identity_of(slot)) is not None:
+            self._shelf.open(identity)
+
+    def _set(
+        self,
+        name: str,
+        digest: str,
+        identity: AdapterIdentity | None,
+        members: Sequence[tuple[Path, AdapterIdentity]],
+        group: AdapterSet | None,
+        expected: str | None,
+        admission: Admission,
+    ) -> Slot:
         _check_admission(admission, digest, identity)
+        pinned = {digest, *(member.digest for _, member in members)}
         with self._changing:
             self._check_expected(name, expected)
-            self._pin(digest)
+            for one in pinned:
+                self._pin(one)
             try:
-                if adapter_folder is not None and identity is not None:
-                    self._shelf.put(adapter_folder, identity)
-                self._load(digest, identity)
+                for folder, member in members:
+                    self._shelf.put(folder, member)
+                if group is not None:
+                    self._shelf.put_set(group)
+                    with self._lock:
+                        self._sets[digest] = group
+                self._load([member for _, member in members])
                 return self._move(name, digest, identity, admission)
             finally:
-                self._unpin(digest)
+                for one in pinned:
+                    self._unpin(one)
 
-    def pin(self, name: str) -> Slot:
+    def pin(self, name: str, asked: str = "") -> Slot:
         """Where a slot points now; its adapter stays until `release` is called with the answer.
+
+        Behind a set, the member that the router picks for the text `asked` stands in the answer as
+        if the slot pointed at it.
 
         Raises NotFoundError, also for a slot that was made for another base.
         """
@@ -157,8 +246,39 @@ class Slots:
             if slot is None or not self.is_served(slot):
                 raise NotFoundError(f"there is no live slot {name!r} on this base")
             self._pins[slot.digest] += 1
+        if slot.is_set:
+            slot = self._routed(slot, asked)
         self._offer(slot.digest, _identity_of(slot))
         return slot
+
+    def _routed(self, slot: Slot, asked: str) -> Slot:
+        """The slot as if it pointed at the member for a text; the pin moves to that member."""
+        try:
+            group, router = self._group(slot.digest), self._router
+            if router is None:
+                raise EngineError(f"slot {slot.name!r} is a set, and this engine has no router")
+            chosen = router(group.document, asked)
+            found = {member.digest: member for member in group.members}
+            if chosen == BASE_MEMBER:
+                routed = replace(slot, digest=self._base.digest, config_digest=None)
+            elif chosen in found:
+                config_digest = found[chosen].config_digest
+                routed = replace(slot, digest=chosen, config_digest=config_digest)
+            else:
+                raise EngineError(f"the router chose {chosen!r}, which is not in the set")
+            self._pin(routed.digest)
+            return routed
+        finally:
+            self._unpin(slot.digest)
+
+    def _group(self, digest: str) -> AdapterSet:
+        with self._lock:
+            known = self._sets.get(digest)
+        if known is None:
+            known = self._shelf.open_set(digest)
+            with self._lock:
+                self._sets[digest] = known
+        return known
 
     def release(self, slot: Slot) -> None:
         """The end of a request that `pin` began."""
@@ -188,10 +308,20 @@ class Slots:
                 "look at it again"
             )
 
-    def _load(self, digest: str, identity: AdapterIdentity | None) -> None:
-        self._offer(digest, identity)
-        sampler_id = BASE_SAMPLER if identity is None else _sampler_id(digest)
-        self._on_compute_thread(lambda: self._samplers.prepare(sampler_id))
+    def _load(self, members: Sequence[AdapterIdentity]) -> None:
+        """Load what is going to answer: all adapters, or the bare base."""
+        longest = 0.0
+        for identity in members or [None]:
+            digest = self._base.digest if identity is None else identity.digest
+            self._offer(digest, identity)
+            sampler_id = BASE_SAMPLER if identity is None else _sampler_id(digest)
+            longest = max(longest, self._on_compute_thread(lambda s=sampler_id: self._prepare(s)))
+        self._pause_s = longest
+
+    def _prepare(self, sampler_id: str) -> float:
+        started_at = time.perf_counter()
+        self._samplers.prepare(sampler_id)
+        return time.perf_counter() - started_at
 
     def _offer(self, digest: str, identity: AdapterIdentity | None) -> None:
         if identity is None:
@@ -238,16 +368,35 @@ class Slots:
         self._collect(digest)
 
     def _collect(self, digest: str) -> None:
-        """Let go of an adapter that no slot and no request uses."""
+        """Let go of an adapter, or of a set with its members, that no slot and no request uses."""
         with self._lock:
             if self._pins[digest] or digest in self._kept() or digest == self._base.digest:
                 return
+            self._members(digest)
+            group = self._sets.pop(digest, None)
             self._samplers.withdraw(_sampler_id(digest), self._later)
             self._shelf.remove(digest)
+        for member in () if group is None else group.members:
+            self._collect(member.digest)
 
     def _kept(self) -> set[str]:
-        slots = self._slots.values()
-        return {slot.digest for slot in slots} | {s.previous_digest or "" for s in slots}
+        """Every digest that a slot points at or did before, with the members of sets."""
+        kept: set[str] = set()
+        for slot in self._slots.values():
+            kept |= {slot.digest, slot.previous_digest or ""}
+        for digest in list(kept):
+            kept |= {member.digest for member in self._members(digest)}
+        return kept
+
+    def _members(self, digest: str) -> tuple[AdapterIdentity, ...]:
+        if digest not in self._sets and digest:
+            try:
+                is_set = self._shelf.is_set(digest)
+                self._sets[digest] = self._shelf.open_set(digest) if is_set else None
+            except CheckpointError as error:
+                logger.error("a slot's set is damaged: %s", error)
+        known = self._sets.get(digest)
+        return () if known is None else known.members
 
 
 def sampler_of(slot: Slot) -> str:

@@ -66,7 +66,7 @@ async def _answer(
     engine: Engine, request: Request, body: Body, ask: Callable[[], Question]
 ) -> Response:
     question = await run_in_threadpool(ask)
-    model = await run_in_threadpool(engine.models.use, body.model)
+    model = await run_in_threadpool(engine.models.use, body.model, body.asked_text)
     generation = _begin(engine, model, question, is_stream=bool(body.stream))
     layout = Layout(body, model, engine.text.vocabulary)
     headers = {DIGEST_HEADER: model.digest}

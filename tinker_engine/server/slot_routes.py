@@ -40,5 +40,6 @@ def _slot(engine: Engine, slot: Slot) -> dict[str, Any]:
     return {
         **dataclasses.asdict(slot),
         "is_base": slot.is_base,
+        "is_set": slot.is_set,
         "is_served": engine.slots.is_served(slot),
     }

@@ -49,7 +49,8 @@ class SlotChangeRow(Base):
 class Slot:
     """A live slot; digests are hex SHA-256, of the base where the slot points at the bare base.
 
-    `config_digest` is None for the base. `changed_at` is in seconds since the epoch.
+    `config_digest` is None for the base, and the digest itself for a set of adapters (which is one
+    document). `changed_at` is in seconds since the epoch.
     """
 
     name: str
@@ -63,6 +64,11 @@ class Slot:
     def is_base(self) -> bool:
         """Whether the slot points at the bare base."""
         return self.config_digest is None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the slot points at a set of adapters, of which one answers each request."""
+        return self.config_digest == self.digest
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,260 @@
+"""The way of one swap: load gate, red team, approval, and the slot's move, each written down.
+
+A step is a new record, then a line of the audit log, then a notice; a crash between any two leaves
+an open record that `examine` takes up again. Nothing is skipped: what can't be examined is
+rejected, and a rejection has its incident before it shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tensafe.gate import incident as incidents
+from tensafe.gate.swap_judge import RED_TEAM_FILE, SwapJudge
+from tensafe.gate.swap_pointer import SlotPointer
+from tensafe.gate.swap_records import (
+    ApprovalMode,
+    Decision,
+    SlotSettings,
+    SwapPolicy,
+    SwapRecord,
+)
+from tensafe.gate.swap_store import SwapStore
+from tensafe.tgsp.keys import now
+from tensafe.tgsp.text import one_line
+
+_log = logging.getLogger(__name__)
+_LONGEST_WORDS = 500
+Notify = Callable[[str, SwapRecord], None]
+
+
+def quiet(step: str, record: SwapRecord) -> None:
+    """A notice that nobody wants."""
+
+
+@dataclass(frozen=True)
+class HostRules:
+    """What holds for all slots of a host, whatever their own policies say."""
+
+    approval: ApprovalMode = "meta_agent"
+    approvers: Sequence[str] = ()
+
+    def over(self, policy: SwapPolicy) -> SwapPolicy:
+        """The slot's policy under the host's: a human is asked where either says so."""
+        update: dict[str, Any] = {}
+        if self.approval == "human_in_loop":
+            update["approval"] = "human_in_loop"
+        if self.approvers and not policy.approvers:
+            update["approvers"] = tuple(self.approvers)
+        return policy.model_copy(update=update)
+
+
+class SwapFlow:
+    """Takes swaps from step to step; `changing` is held while a slot may move."""
+
+    def __init__(
+        self,
+        store: SwapStore,
+        judge: SwapJudge,
+        pointer: SlotPointer,
+        rules: HostRules,
+        notify: Notify,
+    ) -> None:
+        self.store = store
+        self.rules = rules
+        self.changing = threading.RLock()
+        self._judge = judge
+        self._pointer = pointer
+        self._notify = notify
+
+    def examine(self, swap_id: str) -> SwapRecord:
+        """Take an open swap as far as it goes without a human."""
+        record = self.store.record(swap_id)
+        try:
+            settings = self.store.slot_settings(record.slot)
+            if record.state == "approved":
+                return self.carry_out(record)
+            record = self.gate(record, settings)
+            if not record.is_final and record.action == "swap":
+                record = self.red_team(record, settings)
+            if record.is_final:
+                return record
+            if self.rules.over(settings.policy).approval == "human_in_loop":
+                return self.await_human(record, settings)
+            return self.carry_out(self.approved(record, _by_rules()))
+        # The edge where a crash becomes a rejection: what couldn't be examined is not let in.
+        except Exception as error:
+            _log.exception("swap %s could not be examined", swap_id)
+            return self.broken(swap_id, error)
+
+    def gate(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        """The load gate; a record that comes back final was rejected."""
+        if record.gate_accepted or record.to_base:
+            return record
+        admitted = self._judge.admit(record, settings)
+        digests = tuple(
+            self.store.write_report(record.id, f"gate-{place}.json", report.to_json())
+            for place, report in enumerate(admitted.reports)
+        )
+        target = admitted.target
+        update: dict[str, Any] = {"gate_reports": digests, "gate_accepted": not admitted.faults}
+        if target is not None:
+            update |= {"to_digest": target.digest, "members": target.members}
+        record = self.step("gated", record.model_copy(update=update))
+        if target is not None and target.digest == record.from_digest:
+            admitted_faults = ("the slot answers with this very adapter already",)
+            failures = incidents.gate_failures([], admitted_faults)
+        elif target is not None:
+            return record
+        else:
+            admitted_faults = admitted.faults
+            reports = [
+                self.store.read_report(record.id, f"gate-{n}.json") for n in range(len(digests))
+            ]
+            failures = incidents.gate_failures(reports, admitted.faults)
+        decision = Decision(
+            verdict="rejected", decided_by="load gate", mode="load_gate",
+            rules=("every package passes all seven steps",),
+            reasons=tuple(words(fault) for fault in admitted_faults[:20]), at=now(),
+        )  # fmt: skip
+        return self.reject(record, decision, failures, [])
+
+    def red_team(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        """The red team, or fresh evidence of an earlier one of the same pair."""
+        if record.red_team_passed is None:
+            earlier = self._judge.fresh_evidence(record, settings)
+            if earlier is not None:
+                path = self.store.swap_folder(earlier.id) / RED_TEAM_FILE
+                text, passed, figures = (
+                    path.read_text(encoding="utf-8"), earlier.red_team_passed, earlier.figures,
+                )  # fmt: skip
+            else:
+                report = self._judge.examine(record, settings)
+                text, passed, figures = report.to_json(), report.passed, report.figures
+            digest = self.store.write_report(record.id, RED_TEAM_FILE, text)
+            record = self.step(
+                "red_teamed",
+                record.model_copy(
+                    update={
+                        "red_team_digest": digest,
+                        "red_team_passed": passed,
+                        "red_team_reused_from": "" if earlier is None else earlier.id,
+                        "figures": figures,
+                    }
+                ),
+            )
+        if record.red_team_passed:
+            return record
+        stored = self.store.read_report(record.id, RED_TEAM_FILE)
+        failures, exhibits = incidents.red_team_failures(stored)
+        decision = Decision(
+            verdict="rejected", decided_by="red team", mode="red_team",
+            rules=("every check of the red team passes",),
+            reasons=tuple(f"{f.check}: {f.reason}"[:_LONGEST_WORDS] for f in failures[:20]),
+            at=now(),
+        )  # fmt: skip
+        return self.reject(record, decision, failures, exhibits)
+
+    def await_human(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        """Leave the swap to a human, for as long as the policy says."""
+        until = datetime.now(UTC) + timedelta(hours=settings.policy.approval_hours)
+        update = {"state": "awaiting_approval", "expires_at": until.isoformat(timespec="seconds")}
+        return self.step("awaiting_approval", record.model_copy(update=update))
+
+    def approved(self, record: SwapRecord, decision: Decision) -> SwapRecord:
+        """Write an approval down."""
+        update = {"state": "approved", "decision": decision}
+        return self.step("approved", record.model_copy(update=update))
+
+    def carry_out(self, record: SwapRecord) -> SwapRecord:
+        """Move the slot, unless it points elsewhere by now; done twice it changes nothing."""
+        with self.changing:
+            if self._pointer.is_done(record):
+                return self.applied(record, None)
+            if self._pointer.slot(record.slot).digest != record.from_digest:
+                return self.step("superseded", record.model_copy(update={"state": "superseded"}))
+            try:
+                pause_s = self._pointer.point(record)
+            except Exception as error:
+                _log.exception("swap %s was approved and could not be carried out", record.id)
+                return self.broken(record.id, error)
+            self._notify("pointed", record)
+            return self.applied(record, pause_s)
+
+    def applied(self, record: SwapRecord, pause_s: float | None) -> SwapRecord:
+        update = {
+            "state": "applied",
+            "applied_at": now(),
+            "pause_ms": None if pause_s is None else round(1000 * pause_s, 3),
+        }
+        return self.step("applied", record.model_copy(update=update))
+
+    def broken(self, swap_id: str, error: Exception) -> SwapRecord:
+        why = words(f"{type(error).__name__}: {error}")
+        decision = Decision(
+            verdict="rejected", decided_by="tensafe", mode="engine",
+            rules=("what can't be examined or loaded is not let in",), reasons=(why,), at=now(),
+        )  # fmt: skip
+        failure = incidents.Failure(stage="engine", check=type(error).__name__, reason=why)
+        return self.reject(self.store.record(swap_id), decision, [failure], [])
+
+    def reject(
+        self,
+        record: SwapRecord,
+        decision: Decision,
+        failures: list[incidents.Failure],
+        exhibits: list[incidents.Exhibit],
+    ) -> SwapRecord:
+        """The incident first: a swap that is shown as rejected has one."""
+        record = record.model_copy(update={"decision": decision})
+        incident = incidents.rejected(self.store, record, failures, exhibits)
+        update = {"state": "rejected", "incident": incident.id}
+        return self.step("rejected", record.model_copy(update=update))
+
+    def step(self, name: str, record: SwapRecord) -> SwapRecord:
+        """Write the record down, then log it, then tell."""
+        self.store.write_record(record)
+        self.store.audit.append(
+            name,
+            {
+                "swap": record.id,
+                "slot": record.slot,
+                "action": record.action,
+                "from": record.from_digest,
+                "to": record.to_digest,
+                "packages": list(record.packages),
+                "gate_reports": list(record.gate_reports),
+                "red_team": record.red_team_digest,
+                "by": record.requested_by,
+                "decision": None
+                if record.decision is None
+                else record.decision.model_dump(mode="json"),
+                "incident": record.incident,
+            },
+        )
+        self._notify(name, record)
+        return record
+
+
+def words(text: str) -> str:
+    """What people said, on one line of bounded length."""
+    return one_line(text)[:_LONGEST_WORDS]
+
+
+def _by_rules() -> Decision:
+    return Decision(
+        verdict="approved",
+        decided_by="meta_agent",
+        mode="meta_agent",
+        rules=(
+            "every package passed all seven steps of the load gate",
+            "every check of the red team passed",
+            "the slot still points where it did when the swap was asked for",
+        ),
+        at=now(),
+    )

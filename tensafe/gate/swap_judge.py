@@ -1,0 +1,200 @@
+"""The two examinations of a swap: each package by the load gate, the whole by the red team."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tensafe.errors import DataError, UsageError, VerificationError
+from tensafe.evaluate.model import AnsweringModel
+from tensafe.gate.load_gate import judge_package
+from tensafe.gate.load_records import LoadReport, RunningBase
+from tensafe.gate.red_team import Contestant, Trial, red_team
+from tensafe.gate.red_team_models import RedTeamModels, RoutedModel
+from tensafe.gate.red_team_records import RedTeamReport
+from tensafe.gate.running import running_base
+from tensafe.gate.swap_records import SlotSettings, SwapRecord
+from tensafe.gate.swap_sets import BASE, choose
+from tensafe.gate.swap_store import SwapStore
+from tensafe.gate.swap_targets import Target, open_target
+from tensafe.tgsp.trust import TrustStore
+
+if TYPE_CHECKING:
+    from tinker_engine.connect import Connection
+
+RED_TEAM_FILE = "red_team.json"
+# What changes no answer and no limit of a red team, so evidence stays good without it.
+_NOT_EVIDENCE = frozenset(
+    {
+        "approval", "approvers", "approval_hours", "evidence_hours", "automatic_rollback",
+        "live_tolerance", "live_alpha", "live_baseline_items", "load",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What the load gate said of all packages of one swap."""
+
+    reports: tuple[LoadReport, ...]
+    target: Target | None
+    faults: tuple[str, ...]
+
+
+class SwapJudge:
+    """Judges swaps of one engine; nothing here moves a slot."""
+
+    def __init__(
+        self,
+        store: SwapStore,
+        connect: Callable[[], Connection],
+        trust: Callable[[], TrustStore],
+    ) -> None:
+        self._store = store
+        self._connect = connect
+        self._trust = trust
+
+    def close(self) -> None:
+        """End the connection to the engine, if there was one."""
+        if "_engine" in self.__dict__:
+            self._engine.close()
+
+    @cached_property
+    def _engine(self) -> Connection:
+        return self._connect()
+
+    @cached_property
+    def base(self) -> RunningBase:
+        """The base that runs."""
+        return running_base(self._engine)
+
+    @cached_property
+    def _models(self) -> RedTeamModels:
+        return RedTeamModels(self._engine)
+
+    def admit(self, record: SwapRecord, settings: SlotSettings) -> Admitted:
+        """All packages through the seven steps; all of them are judged whatever one of them is."""
+        trust, policy = self._trust(), settings.policy.load
+        reports = tuple(
+            judge_package(self._store.package(digest), self.base, trust, policy)
+            for digest in record.packages
+        )
+        faults = [
+            f"{report.package_digest[:12]} {step.name}: {fault}"
+            for report in reports
+            for step in report.failed
+            for fault in step.faults
+        ]
+        target = None
+        if not faults:
+            try:
+                with tempfile.TemporaryDirectory(prefix="tensafe-swap-") as scratch:
+                    target = open_target(self._store, record, Path(scratch))
+                    faults += self._fit(target, record, settings)
+            except (UsageError, VerificationError) as error:
+                faults.append(str(error))
+        return Admitted(reports, None if faults else target, tuple(faults))
+
+    def examine(self, record: SwapRecord, settings: SlotSettings) -> RedTeamReport:
+        """Old against new, by the slot's own data and policy.
+
+        Raises:
+            DataError: the held-out data can't be read, or the old adapter's packages are gone.
+            EngineError: the engine can't load one of them.
+        """
+        store = self._store
+        return red_team(
+            Trial(
+                old=Contestant(self._model_at(record.from_digest), record.from_digest),
+                new=Contestant(self._model_of(record), record.to_digest),
+                base=Contestant(self._models.base(), self.base.digest),
+                held_out=store.examples(settings.held_out_digest),
+                held_out_digest=settings.held_out_digest,
+                safety=store.examples(settings.safety_digest),
+                safety_digest=settings.safety_digest,
+                policy=settings.policy,
+            )
+        )
+
+    def fresh_evidence(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord | None:
+        """An earlier swap of the slot whose red team answers the same question, young enough."""
+        oldest = datetime.now(UTC) - timedelta(hours=settings.policy.evidence_hours)
+        wanted = {**_question(settings), "base": self.base.digest}
+        for earlier in reversed(self._store.records()):
+            if (
+                earlier.id == record.id
+                or earlier.slot != record.slot
+                or not earlier.red_team_digest
+                or (earlier.from_digest, earlier.to_digest)
+                != (record.from_digest, record.to_digest)
+            ):
+                continue
+            try:
+                report = self._store.read_report(earlier.id, RED_TEAM_FILE)
+                if datetime.fromisoformat(report["at"]) >= oldest and _asked(report) == wanted:
+                    return earlier
+            except (DataError, KeyError, TypeError, ValueError):
+                continue
+        return None
+
+    def _fit(self, target: Target, record: SwapRecord, settings: SlotSettings) -> list[str]:
+        """What only shows when the members are together."""
+        if record.kind != "composed":
+            return []
+        from tensafe.screen.config import ScreenConfig
+        from tensafe.screen.screening import screen_weights
+        from tinker_engine.models.adapter_files import read_adapter
+
+        rank, most = read_adapter(target.folders[0]).config.rank, settings.policy.load.max_rank
+        faults = [f"composed rank {rank} is above the policy's {most}"] if rank > most else []
+        results, _, _ = screen_weights(target.folders[0], ScreenConfig())
+        return faults + [f"composed, {r.name}: {r.reason}" for r in results if not r.passed]
+
+    def _model_at(self, digest: str) -> AnsweringModel:
+        """What the slot answers with while it points at a digest."""
+        if digest == self.base.digest:
+            return self._models.base()
+        for record in reversed(self._store.records()):
+            if record.to_digest == digest and record.gate_accepted and record.packages:
+                return self._model_of(record)
+        raise DataError(f"no package of this host gives {digest}; what is live can't be compared")
+
+    def _model_of(self, record: SwapRecord) -> AnsweringModel:
+        with tempfile.TemporaryDirectory(prefix="tensafe-swap-") as scratch:
+            target = open_target(self._store, record, Path(scratch))
+            if target.document is None:
+                return self._models.adapter(
+                    f"{target.digest}:{target.config_digest}", target.folders[0]
+                )
+            members: dict[str, AnsweringModel] = {
+                member.adapter_digest: self._models.adapter(
+                    f"{member.adapter_digest}:{member.config_digest}", folder
+                )
+                for member, folder in zip(target.members, target.folders, strict=True)
+            }
+        members[BASE] = self._models.base()
+        return RoutedModel(members, partial(choose, target.document))
+
+
+def _question(settings: SlotSettings) -> dict[str, Any]:
+    policy = settings.policy.model_dump(mode="json")
+    return {
+        "held_out": settings.held_out_digest,
+        "safety": settings.safety_digest,
+        "policy": {key: value for key, value in policy.items() if key not in _NOT_EVIDENCE},
+    }
+
+
+def _asked(report: dict[str, Any]) -> dict[str, Any]:
+    policy: dict[str, Any] = report["policy"]
+    return {
+        "base": report["base_digest"],
+        "held_out": report["held_out_digest"],
+        "safety": report["safety_digest"],
+        "policy": {key: value for key, value in policy.items() if key not in _NOT_EVIDENCE},
+    }
