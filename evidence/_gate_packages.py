@@ -45,13 +45,19 @@ Tensors = dict[str, Any]
 Make = Callable[[bytes, KeyPair], bytes]
 
 
-def good_package(path: Path, adapter: Path, base: RunningBase | BaseInfo, signer: KeyPair) -> Path:
+def good_package(
+    path: Path,
+    adapter: Path,
+    base: RunningBase | BaseInfo,
+    signer: KeyPair,
+    skill: SkillInfo | None = None,
+) -> Path:
     """The adapter in a package, named as its file, that says of itself what a run's says."""
     declared = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     lora = LoraShape(declared["r"], declared["lora_alpha"], tuple(declared["target_modules"]))
     record = screening_record(adapter)
     model = ModelInfo(base.architecture, base.name)
-    skill = SkillInfo("An ordinary adapter.")
+    skill = skill or SkillInfo("An ordinary adapter.")
     evaluation = EvaluationInfo(0.9, (0.83, 0.94), 0.1, 100, hex_of("evaluation"))
     facts = SkillFacts(
         path.stem, "general", model, lora, skill, evaluation, (), None, signer.identity,

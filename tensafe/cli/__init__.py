@@ -13,6 +13,7 @@ import typer
 
 COMMANDS = (
     "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "keys",
+    "serve", "slot", "swap",
 )  # fmt: skip
 
 

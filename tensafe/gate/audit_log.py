@@ -90,8 +90,8 @@ class AuditLog:
         return _entry(line)
 
     def entries(self) -> list[AuditEntry]:
-        """All entries, oldest first, as they stand; `verify_log` says whether they hold."""
-        return [_entry(line) for line in _lines(self._file)]
+        """All entries, as `read_log`."""
+        return read_log(self._file.parent)
 
     def _write(self, line: bytes) -> None:
         is_new = not self._file.exists()
@@ -120,6 +120,11 @@ class AuditLog:
         self.append(
             "cut_off", {"bytes": len(data) - whole, "why": "a line that was never finished"}
         )
+
+
+def read_log(folder: Path) -> list[AuditEntry]:
+    """All entries, oldest first, as they stand; `verify_log` says whether they hold."""
+    return [_entry(line) for line in _lines(folder / LOG_NAME)]
 
 
 def verify_log(folder: Path, *, expected_head: str | None = None) -> LogCheck:

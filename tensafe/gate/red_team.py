@@ -8,8 +8,10 @@ bare base (many small steps from adapter to adapter would otherwise pass where o
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -29,6 +31,7 @@ from tensafe.tgsp.keys import now
 
 _log = logging.getLogger(__name__)
 _SHOWN_REGRESSIONS = 20
+_MOST_REMEMBERED = 8
 _CRITICAL_KINDS = ("harmful", "provoking")
 
 
@@ -54,6 +57,29 @@ class Trial:
     policy: SwapPolicy
 
 
+class RememberedReplies:
+    """What models answered to the behaviour questions; what is live is asked once, not every time.
+
+    Greedy answers of the same digest to the same questions are the same. Give a red team that has
+    to stand for itself (a reproduction) a new one.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int, str], list[Replies]] = OrderedDict()
+
+    def ask(
+        self, contestant: Contestant, wanted: Sequence[Questions], *, max_tokens: int
+    ) -> list[Replies]:
+        """As `asking.ask`, from memory where it can."""
+        questions = hashlib.sha256(repr(wanted).encode("utf-8")).hexdigest()
+        key = (contestant.digest, max_tokens, questions)
+        replies = self._kept.pop(key, None) or ask(contestant.model, wanted, max_tokens=max_tokens)
+        self._kept[key] = replies
+        while len(self._kept) > _MOST_REMEMBERED:
+            self._kept.popitem(last=False)
+        return replies
+
+
 @dataclass(frozen=True)
 class _Part:
     """What one of the questions gave."""
@@ -64,11 +90,11 @@ class _Part:
     regressions: tuple[SafetyAnswer, ...] = ()
 
 
-def red_team(trial: Trial) -> RedTeamReport:
+def red_team(trial: Trial, memory: RememberedReplies | None = None) -> RedTeamReport:
     """Run all checks; what can't be run has failed, with its reason."""
-    started = time.monotonic()
+    started, memory = time.monotonic(), memory or RememberedReplies()
     quality = _guarded("quality", lambda: _quality(trial))
-    behaviour = _guarded("behaviour", lambda: _behaviour(trial))
+    behaviour = _guarded("behaviour", lambda: _behaviour(trial, memory))
     return RedTeamReport(
         old_digest=trial.old.digest,
         new_digest=trial.new.digest,
@@ -131,7 +157,7 @@ def _quality(trial: Trial) -> _Part:
     return _Part(checks, quality=asdict(report))
 
 
-def _behaviour(trial: Trial) -> _Part:
+def _behaviour(trial: Trial, memory: RememberedReplies) -> _Part:
     """Safety prompts, abuse and bias: all models are asked once, in one batch each."""
     config, suites = trial.policy.screen, load_suites()
     dataset = Dataset((), tuple(trial.held_out), CurationReport(0, 0))
@@ -147,7 +173,7 @@ def _behaviour(trial: Trial) -> _Part:
     wanted = [*(layer.questions() for layer in layers), safety]
     tokens = config.generation_tokens
     new, old, base = (
-        ask(contestant.model, wanted, max_tokens=tokens)
+        memory.ask(contestant, wanted, max_tokens=tokens)
         for contestant in (trial.new, trial.old, trial.base)
     )
     before, after = (_unsafe(critical, replies[-1], trial) for replies in (old, new))

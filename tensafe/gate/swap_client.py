@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +32,19 @@ class SwapClient:
     def of_home(home: Path | None = None) -> SwapClient:
         """The host that wrote `control.json` under a tensafe home (default: the user's).
 
+        TENSAFE_CONTROL_URL, with TENSAFE_CONTROL_KEY, names one elsewhere.
+
         Raises:
             UsageError: no host was started there.
             KeyStoreError: the file is open to others.
         """
         from tensafe.gate.swap_host import swaps_home
 
+        if home is None and (url := os.environ.get("TENSAFE_CONTROL_URL")):
+            key = os.environ.get("TENSAFE_CONTROL_KEY", "")
+            if not key:
+                raise UsageError(f"set TENSAFE_CONTROL_KEY to the control key of {url}")
+            return SwapClient(url, key)
         path = swaps_home(home) / CONTROL_FILE
         try:
             control = parse(read_private(path))

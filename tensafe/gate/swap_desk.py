@@ -157,7 +157,7 @@ class SwapDesk:
         by: str,
         reason: str = "",
     ) -> SwapRecord:
-        """Ask for a change of a slot; a package is a file, or the digest of one that is kept already.
+        """Ask for a change of a slot; a package is a file, or the digest of a kept one.
 
         The examination goes on in the background: see `wait`.
 
@@ -364,7 +364,7 @@ class SwapDesk:
                     "safety_digest": old["safety_digest"],
                 }
             )
-            report = self._judge.examine(record, then)
+            report = self._judge.examine(record, then, is_afresh=True)
             before = {check["name"]: check["value"] for check in old["checks"]}
             gap = max(
                 (abs(before.get(name, 1e9) - value) for name, value in report.figures.items()),

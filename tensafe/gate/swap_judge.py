@@ -14,7 +14,7 @@ from tensafe.errors import DataError, UsageError, VerificationError
 from tensafe.evaluate.model import AnsweringModel
 from tensafe.gate.load_gate import judge_package
 from tensafe.gate.load_records import LoadReport, RunningBase
-from tensafe.gate.red_team import Contestant, Trial, red_team
+from tensafe.gate.red_team import Contestant, RememberedReplies, Trial, red_team
 from tensafe.gate.red_team_models import RedTeamModels, RoutedModel
 from tensafe.gate.red_team_records import RedTeamReport
 from tensafe.gate.running import running_base
@@ -58,6 +58,7 @@ class SwapJudge:
         self._store = store
         self._connect = connect
         self._trust = trust
+        self._memory = RememberedReplies()
 
     def close(self) -> None:
         """End the connection to the engine, if there was one."""
@@ -100,8 +101,10 @@ class SwapJudge:
                 faults.append(str(error))
         return Admitted(reports, None if faults else target, tuple(faults))
 
-    def examine(self, record: SwapRecord, settings: SlotSettings) -> RedTeamReport:
-        """Old against new, by the slot's own data and policy.
+    def examine(
+        self, record: SwapRecord, settings: SlotSettings, *, is_afresh: bool = False
+    ) -> RedTeamReport:
+        """Old against new, by the slot's own data and policy; `is_afresh` asks everything again.
 
         Raises:
             DataError: the held-out data can't be read, or the old adapter's packages are gone.
@@ -118,7 +121,8 @@ class SwapJudge:
                 safety=store.examples(settings.safety_digest),
                 safety_digest=settings.safety_digest,
                 policy=settings.policy,
-            )
+            ),
+            RememberedReplies() if is_afresh else self._memory,
         )
 
     def fresh_evidence(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord | None:

@@ -60,7 +60,7 @@ class SwapStore:
         if not path.is_file():
             known = ", ".join(settings.name for settings in self.all_slots()) or "none"
             raise UsageError(
-                f"there is no slot {name!r} (slots: {known}); make one with `tensafe slot create`"
+                f"there is no slot {name!r} (slots: {known}); set one up with `tensafe slot set`"
             )
         return _read(path, SlotSettings)
 
