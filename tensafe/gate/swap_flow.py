@@ -72,6 +72,10 @@ class SwapFlow:
         self._pointer = pointer
         self._notify = notify
 
+    def tell(self, name: str, record: SwapRecord) -> None:
+        """Give notice of a step that was written down."""
+        self._notify(name, record)
+
     def examine(self, swap_id: str) -> SwapRecord:
         """Take an open swap as far as it goes without a human."""
         record = self.store.record(swap_id)
@@ -183,7 +187,7 @@ class SwapFlow:
             except Exception as error:
                 _log.exception("swap %s was approved and could not be carried out", record.id)
                 return self.broken(record.id, error)
-            self._notify("pointed", record)
+            self.tell("pointed", record)
             return self.applied(record, pause_s)
 
     def applied(self, record: SwapRecord, pause_s: float | None) -> SwapRecord:
@@ -237,7 +241,7 @@ class SwapFlow:
                 "incident": record.incident,
             },
         )
-        self._notify(name, record)
+        self.tell(name, record)
         return record
 
 
