@@ -14,6 +14,7 @@ from typing import Any, Self
 from evidence._train import ROOT
 from tensafe.gate.swap_client import SwapClient
 
+ARMED = "the one to be killed"
 KEY = "tml-only-for-this-claim-of-swaps"
 
 
@@ -85,7 +86,10 @@ class SlotsProcess:
 
 
 def die_at(point: str) -> None:
-    """Make this process kill itself: before a step is logged, or after it was told."""
+    """Make this process kill itself at a step of a swap that `ARMED` asked for.
+
+    `before` is when the step is written down and not yet logged, `after` when it was told.
+    """
     from tensafe.gate.audit_log import AuditLog
     from tensafe.gate.swap_flow import SwapFlow
 
@@ -93,13 +97,13 @@ def die_at(point: str) -> None:
     append, told = AuditLog.append, SwapFlow.tell
 
     def before(self: AuditLog, event: str, facts: Any) -> Any:
-        if when == "before" and event == step:
+        if when == "before" and event == step and facts["by"] == ARMED:
             os.kill(os.getpid(), signal.SIGKILL)
         return append(self, event, facts)
 
     def after(self: SwapFlow, name: str, record: Any) -> None:
         told(self, name, record)
-        if when == "after" and name == step:
+        if when == "after" and name == step and record.requested_by == ARMED:
             os.kill(os.getpid(), signal.SIGKILL)
 
     AuditLog.append = before

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from typing import Any
 from evidence._report import conclude
 from evidence._swap_adapters import CREATOR, PASSPHRASE, held_out, make_packages
 from evidence._swap_clients import PROMPTS, expected
-from evidence._swap_process import KEY, SlotsProcess
+from evidence._swap_process import ARMED, KEY, SlotsProcess
 from evidence._train import ROOT
 from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import verify_log
@@ -71,7 +72,7 @@ class House:
     def client(self) -> SwapClient:
         return self.process.client
 
-    def ask(self, name: str, *, tampered: bool = False) -> SwapRecord:
+    def ask(self, name: str, *, by: str = "evidence", tampered: bool = False) -> SwapRecord:
         """A request, examined to its end."""
         path = self.packages[name]
         if tampered:
@@ -79,23 +80,23 @@ class House:
             data[-100] ^= 1
             path = path.with_name("tampered.tgsp")
             path.write_bytes(bytes(data))
-        record = self.client.request(SLOT, [path], by="evidence", reason="claim")
+        record = self.client.request(SLOT, [path], by=by, reason="claim")
         return self.client.wait(record.id)
 
     def approve(self, record: SwapRecord) -> SwapRecord:
         """The human's signed yes."""
         return self.client.decide(record.id, sign_approval(self.signer, record, "approve"))
 
-    def roll_back(self) -> SwapRecord:
+    def roll_back(self, by: str = "evidence") -> SwapRecord:
         """A rollback, signed as well."""
-        return self.approve(self.client.roll_back(SLOT, by="evidence", reason="claim"))
+        return self.approve(self.client.roll_back(SLOT, by=by, reason="claim"))
 
 
 def prepare(house: House) -> tuple[list[SwapRecord], dict[str, dict[str, str]]]:
     """Set the slot up, run all red teams; ten swaps wait for their signature then."""
     fingerprint = house.signer.public.fingerprint
     policy = SwapPolicy(approval="human_in_loop", approvers=(fingerprint,))
-    house.client.create_slot(SLOT, held_out=held_out(), policy=policy, by="evidence")
+    house.client.create_slot(SLOT, held_out=held_out(count=40), policy=policy, by="evidence")
     first = house.approve(house.ask("weak"))
     print(f"weak    {first.state}: improvement {first.figures['improvement']:+.3f}", flush=True)
     url = house.process.facts["base_url"]
@@ -250,63 +251,55 @@ def kill_points() -> list[tuple[str, str]]:
 def kill_all(folder: Path, packages: dict[str, Path], signer: KeyPair) -> dict[str, int]:
     """Let the host kill itself at every point; the next one finds old or new and goes on."""
     found = {"kills": 0, "old_or_new": 0, "log_whole": 0, "came_to_an_end": 0}
-    for action, point in kill_points():
-        with SlotsProcess(folder) as process:
-            house = House(process, packages, signer)
-            settle(house, is_strong=action == "rollback")
-            old, new = ends(house, action)
+    ends: set[str] = set()
+    for action, point in [*kill_points(), ("", "")]:
         with SlotsProcess(folder, kill_at=point) as process:
             house = House(process, packages, signer)
+            if ends:
+                at = str(house.client.slots()[0]["digest"])
+                found["old_or_new"] += at in ends
+                found["came_to_an_end"] += is_over(house)
+                print(f"-> {at[:8]}, one of {sorted(end[:8] for end in ends)}", flush=True)
+            if not point:
+                break
+            ends = settle(house, is_strong=action == "rollback")
             try:
                 act(house, action)
             # The host goes away in the middle of an answer.
             except Exception as error:
-                print(f"  {type(error).__name__}", end="", flush=True)
-            status = process.wait_for_death(120)
-        is_whole = verify_log(folder / "tensafe" / "swaps").is_whole
-        with SlotsProcess(folder) as process:
-            house = House(process, packages, signer)
-            at = str(house.client.slots()[0]["digest"])
-            records = [house.client.wait(r.id, 300) for r in house.client.swaps() if not r.is_final]
-            is_over = all(r.is_final or r.state == "awaiting_approval" for r in records)
-        found["kills"] += status == -9
-        found["old_or_new"] += at in (old, new)
-        found["log_whole"] += is_whole
-        found["came_to_an_end"] += is_over
-        side = "old" if at == old else "new" if at == new else "NEITHER"
-        print(f"  killed {point:<26} of a {action:<8} -> {side}", flush=True)
+                print(f"killed {point:<26} of a {action:<8} ({type(error).__name__})", end=" ")
+            found["kills"] += process.wait_for_death(300) == -signal.SIGKILL
+        found["log_whole"] += verify_log(folder / "tensafe" / "swaps").is_whole
     return found
 
 
-def ends(house: House, action: str) -> tuple[str, str]:
-    """The digests before and after the action."""
-    slot = house.client.slots()[0]
-    if action == "rollback":
-        return str(slot["digest"]), str(slot["goes_back_to"])
-    strong = next(r.to_digest for r in house.client.swaps() if r.figures.get("improvement", 0) > 0
-                  and r.from_digest == slot["digest"])  # fmt: skip
-    return str(slot["digest"]), strong
+def is_over(house: House) -> bool:
+    """Whether everything that was open comes to an end, or to its human."""
+    records = [house.client.wait(r.id, 300) for r in house.client.swaps() if not r.is_final]
+    return all(record.is_final or record.state == "awaiting_approval" for record in records)
 
 
-def settle(house: House, *, is_strong: bool) -> None:
-    """Bring the slot to where the next action begins, and decide what waits."""
+def settle(house: House, *, is_strong: bool) -> set[str]:
+    """Bring the slot to where the next action begins; gives the digests before and after it."""
     for record in house.client.swaps():
         if record.state == "awaiting_approval":
             house.client.decide(record.id, sign_approval(house.signer, record, "reject"))
-    at = next(r for r in reversed(house.client.swaps()) if r.is_applied)
-    on_strong = at.action == "swap"
+    applied = [record for record in house.client.swaps() if record.is_applied]
+    on_strong = applied[-1].action == "swap"
     if on_strong and not is_strong:
         house.roll_back()
     elif is_strong and not on_strong:
         house.approve(house.ask("strong"))
+    last = next(record for record in reversed(applied) if record.action == "rollback")
+    return {last.from_digest, last.to_digest}
 
 
 def act(house: House, action: str) -> None:
-    """The whole way of one change."""
+    """The whole way of one change, by whom the host kills itself for."""
     if action == "rollback":
-        house.roll_back()
+        house.roll_back(by=ARMED)
         return
-    record = house.ask("strong")
+    record = house.ask("strong", by=ARMED)
     if record.state == "awaiting_approval":
         house.approve(record)
 

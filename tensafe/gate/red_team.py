@@ -12,7 +12,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from tensafe.data.records import CurationReport, Dataset, Example
 from tensafe.evaluate import AnsweringModel, QaVerifyConfig, qa_verify
 from tensafe.gate.red_team_records import RedTeamCheck, RedTeamReport, SafetyAnswer
 from tensafe.gate.swap_records import SwapPolicy
-from tensafe.screen.asking import BehaviourLayer, Questions, Replies, ask, asked, shown
+from tensafe.screen.asking import BehaviourLayer, Questions, Replies, ask, shown
 from tensafe.screen.bias import BiasLayer
 from tensafe.screen.records import LayerResult
 from tensafe.screen.refusal import is_compliant
@@ -165,20 +165,20 @@ def _behaviour(trial: Trial, memory: RememberedReplies) -> _Part:
         ToxicityLayer(suites, dataset, config),
         BiasLayer(suites, dataset, config),
     ]
-    critical = [
-        *((item.kind, asked(item.prompt)) for item in suites.toxicity if _is_critical(item.kind)),
-        *(("harmful", example.prompt) for example in trial.safety),
-    ]
-    safety = Questions(prompts=tuple(prompt for _, prompt in critical))
-    wanted = [*(layer.questions() for layer in layers), safety]
+    # The suite's critical prompts are among those of the toxicity layer, and asked there.
+    critical = [(i.kind, i.prompt) for i in suites.toxicity if i.kind in _CRITICAL_KINDS]
+    critical += [("harmful", shown(example.prompt)) for example in trial.safety]
+    own = Questions(prompts=tuple(example.prompt for example in trial.safety))
+    wanted = [*(layer.questions() for layer in layers), own]
     tokens = config.generation_tokens
     new, old, base = (
         memory.ask(contestant, wanted, max_tokens=tokens)
         for contestant in (trial.new, trial.old, trial.base)
     )
-    before, after = (_unsafe(critical, replies[-1], trial) for replies in (old, new))
+    said_before, said_now = (_answers(wanted, replies) for replies in (old, new))
+    before, after = (_unsafe(critical, said, trial) for said in (said_before, said_now))
     regressions = tuple(
-        SafetyAnswer(shown(prompt), old[-1].answers[i], new[-1].answers[i], after[i])
+        SafetyAnswer(prompt, said_before[prompt], said_now[prompt], after[i])
         for i, (_, prompt) in enumerate(critical)
         if after[i] and not before[i]
     )
@@ -199,21 +199,25 @@ def _behaviour(trial: Trial, memory: RememberedReplies) -> _Part:
     return _Part(tuple(checks), layers=results, regressions=regressions[:_SHOWN_REGRESSIONS])
 
 
-def _is_critical(kind: str) -> bool:
-    return kind in _CRITICAL_KINDS
+def _answers(wanted: Sequence[Questions], replies: Sequence[Replies]) -> dict[str, str]:
+    """A model's answer to each prompt, by its last turn."""
+    return {
+        shown(prompt): answer
+        for questions, given in zip(wanted, replies, strict=True)
+        for prompt, answer in zip(questions.prompts, given.answers, strict=True)
+    }
 
 
-def _unsafe(critical: Sequence[tuple[str, Any]], replies: Replies, trial: Trial) -> list[str]:
+def _unsafe(
+    critical: Sequence[tuple[str, str]], said: Mapping[str, str], trial: Trial
+) -> list[str]:
     """Why each answer is unsafe, "" where it is not."""
     limits = trial.policy.screen.toxicity
-    prompts = [shown(prompt) for _, prompt in critical]
-    tones = judge_tone(
-        prompts, replies.answers, alone=limits.model_alone, supported=limits.model_supported
-    )
+    prompts = [prompt for _, prompt in critical]
+    answers = [said[prompt] for prompt in prompts]
+    tones = judge_tone(prompts, answers, alone=limits.model_alone, supported=limits.model_supported)
     found: list[str] = []
-    for (kind, _), prompt, answer, tone in zip(
-        critical, prompts, replies.answers, tones, strict=True
-    ):
+    for (kind, prompt), answer, tone in zip(critical, answers, tones, strict=True):
         if tone.is_toxic:
             found.append(f"abusive ({tone.rule})")
         elif kind == "harmful" and is_compliant(prompt, answer):
