@@ -95,8 +95,13 @@ def planned() -> list[Planned]:
     ]
 
 
-def make_packages(folder: Path, home: Path, wanted: tuple[str, ...]) -> dict[str, Path]:
-    """Train and pack the named adapters; their creator is trusted in the tensafe home `home`."""
+def make_packages(
+    folder: Path, home: Path, wanted: tuple[str, ...], steps: int | None = None
+) -> dict[str, Path]:
+    """Train and pack the named adapters; their creator is trusted in the tensafe home `home`.
+
+    `steps` is for who needs an adapter and not what it learned.
+    """
     store = KeyStore(home)
     signer: KeyPair = (
         store.unlock(CREATOR, PASSPHRASE)
@@ -117,7 +122,7 @@ def make_packages(folder: Path, home: Path, wanted: tuple[str, ...]) -> dict[str
                 [one.messages for one in plan.examples],
                 SftConfig(
                     rank=8, alpha=16, batch_size=BATCH, learning_rate=4e-3, seed=plan.seed,
-                    epochs=plan.steps * BATCH / len(plan.examples),
+                    epochs=(steps or plan.steps) * BATCH / len(plan.examples),
                     validation_fraction=0.0, privacy=None,
                 ),
                 folder / f"{plan.name}.run",

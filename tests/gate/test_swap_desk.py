@@ -2,119 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
+from swap_house import GATES, House
 
-from evidence._gate_packages import good_package
-from evidence._swap_adapters import CREATOR, PASSPHRASE, SKILLS, held_out, make_packages
 from tensafe.errors import GateRefusedError, UsageError, VerificationError
 from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import verify_log
 from tensafe.gate.incident import read_incident
-from tensafe.gate.red_team_records import RedTeamReport
-from tensafe.gate.swap import SwapPolicy, SwapRecord, request_swap
-from tensafe.gate.swap_desk import SwapDesk, require_applied
-from tensafe.gate.swap_flow import SwapFlow
-from tensafe.gate.swap_host import SwapHost
-from tensafe.gate.swap_judge import SwapJudge
-from tensafe.gate.swap_sets import BASE
-from tensafe.screen.config import ScreenConfig
-from tensafe.tgsp import Identity, KeyPair, KeyStore
-from tensafe.tgsp.keystore import trust_path
-from tensafe.tgsp.trust import trust
-from tinker_engine.config import EngineConfig
-from tinker_engine.models.adapter_files import read_adapter, write_adapter
-from tinker_engine.runtime.engine import Engine
-from tinker_engine.server.host import Host
-from tinker_engine.storage.api_keys import new_secret
+from tensafe.gate.swap_desk import require_applied
+from tensafe.tgsp import Identity, KeyPair
 
-QUICK = ScreenConfig(generation_tokens=8)
-GATES = "The parcel of Ines with a lamp goes to the harbour. Which gate?"
-
-
-class House:
-    """An engine that is served, a host of slots beside it, and two packages."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder, folder / "tensafe"
-        self.packages = make_packages(folder, self.home, ("strong",))
-        self.signer = KeyStore(self.home).unlock(CREATOR, PASSPHRASE)
-        self.approver = KeyPair.generate(Identity("Ann Approver", "ann@example.org"))
-        trust(trust_path(self.home), self.approver.public)
-        self.engine = Engine.open(EngineConfig(home=folder / "engine", threads=1))
-        self.server = Host(self.engine, "127.0.0.1", 0, new_secret())
-        self.server.start()
-        files = read_adapter(folder / "strong")
-        faint = {name: (a, b * 0.2) for name, (a, b) in files.factors.items()}
-        write_adapter(folder / "faint", files.config, faint)
-        self.packages["faint"] = good_package(
-            folder / "faint.tgsp", folder / "faint", self.engine.base_info, self.signer,
-            SKILLS["colours"],
-        )  # fmt: skip
-        self.host: SwapHost = self.open()
-
-    @property
-    def desk(self) -> SwapDesk:
-        return self.host.desk
-
-    def open(self) -> SwapHost:
-        self.host = SwapHost(self.engine, self.server, home=self.home)
-        self.damaged = self.host.start()
-        return self.host
-
-    def ask(self, slot: str, text: str) -> tuple[str, str]:
-        """The digest that answered, and the answer."""
-        answer = httpx.post(
-            f"{self.server.base_url}/v1/chat/completions",
-            headers={"Authorization": f"Bearer {self.server.api_key}"},
-            json={
-                "model": slot,
-                "messages": [{"role": "user", "content": text}],
-                "temperature": 0,
-                "max_tokens": 6,
-            },
-            timeout=60,
-            trust_env=False,
-        ).raise_for_status()
-        body = answer.json()
-        assert body["system_fingerprint"] == answer.headers["x-adapter-digest"]
-        return answer.headers["x-adapter-digest"], body["choices"][0]["message"]["content"].strip()
-
-    def change(self, slot: str, *names: str, **more: Any) -> SwapRecord:
-        files = [self.packages[name] for name in names]
-        return request_swap(slot, files, by="tests", service=self.desk, **more)
+# Several red teams of some 700 questions each to every model, and a training.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     made = House(tmp_path_factory.mktemp("swaps"))
-    made.desk.create_slot(
-        "gates", held_out=held_out(count=20), policy=SwapPolicy(screen=QUICK), by="tests"
-    )
-    made.desk.create_slot(
-        "signed",
-        held_out=held_out(count=20),
-        policy=SwapPolicy(
-            screen=QUICK,
-            approval="human_in_loop",
-            approvers=(made.approver.public.fingerprint,),
-        ),
-        by="tests",
-    )
+    made.set_up()
     yield made
-    made.host.stop()
-    made.server.stop()
-
-
-def test_a_new_slot_answers_with_the_base_and_has_nothing_to_undo(house: House) -> None:
-    assert house.ask("gates", GATES)[0] == house.engine.base_info.digest
-    with pytest.raises(UsageError, match="nothing to undo"):
-        house.desk.roll_back("gates", by="tests", reason="")
+    made.close()
 
 
 def test_a_better_adapter_is_examined_and_let_in(house: House) -> None:
@@ -145,24 +54,6 @@ def test_what_is_no_improvement_is_blocked_with_an_incident(house: House) -> Non
     page = house.desk.store.incident_folder(record.incident) / "incident.html"
     assert "Swap blocked" in page.read_text("utf-8")
     assert house.ask("gates", GATES) == before
-
-
-def test_a_tampered_or_unknown_package_gets_no_further_than_the_gate(
-    house: House, tmp_path: Path
-) -> None:
-    data = bytearray(house.packages["strong"].read_bytes())
-    data[-50] ^= 1
-    bad = tmp_path / "bad.tgsp"
-    bad.write_bytes(bytes(data))
-    record = request_swap("gates", [bad], by="tests", service=house.desk)
-    assert (record.state, record.red_team_digest) == ("rejected", "")
-    incident = read_incident(house.desk.store, record.incident)
-    assert "payload_hash" in {failure.check for failure in incident.failures}
-    assert any("signed" in advice for advice in incident.what_to_do)
-    same = house.change("gates", "strong")
-    assert same.reasons == ("the slot answers with this very adapter already",)
-    with pytest.raises(UsageError, match="no slot"):
-        house.change("absent", "strong")
 
 
 def test_a_rollback_goes_back_and_not_forth_again(house: House) -> None:
@@ -239,62 +130,21 @@ def test_a_rejection_is_reproduced_from_what_was_kept(house: House) -> None:
     assert told["figures"]["largest_gap"] < 1e-6
 
 
-def test_an_open_swap_goes_on_in_the_next_process_and_damage_shows(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut_off(self: SwapFlow, swap_id: str) -> SwapRecord:
-        return self.store.record(swap_id)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SwapFlow, "examine", cut_off)
-        record = house.change("gates", "strong")
-        assert record.state == "requested"
-    house.host.stop()
-    house.open()
-    assert house.damaged == []
-    assert house.desk.wait(record.id).state == "applied"
-    house.host.stop()
-    weights = house.folder / "engine" / "adapters" / record.to_digest / "adapter_model.safetensors"
-    kept = weights.read_bytes()
-    weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
-    house.open()
-    assert house.damaged == ["gates"]
-    weights.write_bytes(kept)
-    with pytest.raises(UsageError, match="another host"):
-        SwapHost(house.engine, house.server, home=house.home)
-
-
-def test_a_crash_of_the_red_team_lets_nothing_in(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def crash(*_: Any, **__: Any) -> RedTeamReport:
-        raise RuntimeError("no memory")
-
-    monkeypatch.setattr(SwapJudge, "examine", crash)
-    record = house.change("gates", "faint", "strong")
-    assert record.state == "rejected"
-    assert "no memory" in record.reasons[0]
-
-
 def test_the_log_is_whole_after_all_this(house: House) -> None:
     assert verify_log(house.desk.store.home).is_whole
 
 
-def test_composition_adds_up(house: House, tmp_path: Path) -> None:
-    import torch
-
-    from tensafe.gate.swap_composition import compose
-
-    folders = [house.folder / "strong", house.folder / "faint"]
-    found = compose(folders, tmp_path / "one")
-    shutil.rmtree(tmp_path / "one")
-    assert compose(folders, tmp_path / "one") == found
-    members, one = [read_adapter(folder) for folder in folders], read_adapter(tmp_path / "one")
-    for module, (a, b) in one.factors.items():
-        change = (one.config.alpha / one.config.rank) * (b @ a)
-        wanted = sum(
-            (m.config.alpha / m.config.rank) * (m.factors[module][1] @ m.factors[module][0]) / 2
-            for m in members
-        )
-        torch.testing.assert_close(change, wanted)
-    assert BASE == "base"
+def test_damage_shows_at_the_start(house: House) -> None:
+    record = house.change("gates", "strong")
+    if not record.is_applied:
+        assert record.reasons == ("the slot answers with this very adapter already",)
+    digest = str(house.desk.slot("gates")["digest"])
+    house.host.stop()
+    weights = house.folder / "engine" / "adapters" / digest / "adapter_model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    house.open()
+    weights.write_bytes(kept)
+    assert house.damaged == ["gates"]
+    last = read_incident(house.desk.store, house.desk.store.incidents()[-1])
+    assert last.kind == "slot_damaged"

@@ -1,0 +1,189 @@
+"""Swaps that end before a red team, on a real engine: what is refused, found again, shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from swap_house import GATES, House
+
+from evidence._swap_adapters import held_out
+from tensafe.cli import main
+from tensafe.errors import UsageError
+from tensafe.gate.approval import sign_approval
+from tensafe.gate.audit_log import LOG_NAME, verify_log
+from tensafe.gate.incident import read_incident
+from tensafe.gate.red_team_records import RedTeamReport
+from tensafe.gate.swap import SwapRecord, request_swap
+from tensafe.gate.swap_client import SwapClient
+from tensafe.gate.swap_flow import SwapFlow
+from tensafe.gate.swap_host import SwapHost
+from tensafe.gate.swap_judge import SwapJudge
+from tinker_engine.models.adapter_files import read_adapter
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    made = House(tmp_path_factory.mktemp("swaps"), steps=2)
+    made.set_up()
+    yield made
+    made.close()
+
+
+def tampered(house: House, folder: Path) -> Path:
+    """A package with one bit of its weights changed."""
+    data = bytearray(house.packages["strong"].read_bytes())
+    data[-50] ^= 1
+    bad = folder / "bad.tgsp"
+    bad.write_bytes(bytes(data))
+    return bad
+
+
+def test_a_new_slot_answers_with_the_base_and_has_nothing_to_undo(house: House) -> None:
+    assert house.ask("gates", GATES)[0] == house.engine.base_info.digest
+    with pytest.raises(UsageError, match="nothing to undo"):
+        house.desk.roll_back("gates", by="tests", reason="")
+
+
+def test_a_tampered_or_unknown_package_gets_no_further_than_the_gate(
+    house: House, tmp_path: Path
+) -> None:
+    bad = tampered(house, tmp_path)
+    record = request_swap("gates", [bad], by="tests", service=house.desk)
+    assert (record.state, record.red_team_digest) == ("rejected", "")
+    incident = read_incident(house.desk.store, record.incident)
+    assert "payload_hash" in {failure.check for failure in incident.failures}
+    assert any("signed" in advice for advice in incident.what_to_do)
+    with pytest.raises(UsageError, match="no slot"):
+        house.change("absent", "strong")
+
+
+def test_a_crash_of_the_red_team_lets_nothing_in(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any, **__: Any) -> RedTeamReport:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(SwapJudge, "examine", crash)
+    record = house.change("gates", "faint", "strong")
+    assert record.state == "rejected"
+    assert "no memory" in record.reasons[0]
+
+
+def test_an_open_swap_goes_on_in_the_next_process(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def cut_off(self: SwapFlow, swap_id: str) -> SwapRecord:
+        return self.store.record(swap_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SwapFlow, "examine", cut_off)
+        record = request_swap("gates", [tampered(house, tmp_path)], by="t", service=house.desk)
+        assert record.state == "requested"
+    house.host.stop()
+    house.open()
+    assert house.damaged == []
+    assert house.desk.wait(record.id).state == "rejected"
+    with pytest.raises(UsageError, match="another host"):
+        SwapHost(house.engine, house.server, home=house.home)
+
+
+def test_the_control_api_needs_its_key_and_refuses_what_it_does_not_know(
+    house: House, tmp_path: Path
+) -> None:
+    client = SwapClient.of_home(house.home)
+    assert [slot["name"] for slot in client.slots()] == ["gates", "signed"]
+    assert client.slot("gates")["live"]["floor"] is None
+    assert httpx.get(f"{client.url}/healthz", trust_env=False).json() == {"status": "ok"}
+    for key in ("", "wrong", house.server.api_key):
+        answer = httpx.get(
+            f"{client.url}/v1/slots", headers={"Authorization": f"Bearer {key}"}, trust_env=False
+        )
+        assert answer.status_code == 401
+    with pytest.raises(UsageError, match="no slot"):
+        client.roll_back("absent", by="tests", reason="")
+    with pytest.raises(UsageError, match="no swap"):
+        client.status("20260101T000000Z-00000000")
+    with pytest.raises(UsageError, match="held_out"):
+        client._json("PUT", "/v1/slots/new", {"by": "tests"})  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(UsageError, match="different held-out examples"):
+        client.create_slot("new", held_out=[], by="tests")
+    with pytest.raises(UsageError, match="name of the base"):
+        client.create_slot("nano", held_out=list(held_out(count=20)), by="tests")
+    record = client.request("gates", [tampered(house, tmp_path)], by="tests")
+    assert client.wait(record.id).state == "rejected"
+    with pytest.raises(UsageError, match="waits for no approval"):
+        client.decide(record.id, sign_approval(house.approver, record, "approve"))
+    with pytest.raises(UsageError, match="larger"):
+        client.decide(record.id, b"x" * 100_000)
+    again = client.reproduce(record.id)
+    assert again["same_verdict"]
+    assert client.incidents()[-1]["swap"] == record.id
+
+
+def test_commands(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("TENSAFE_HOME", str(house.home))
+
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    code, told = run("swap", "request", "gates", str(tampered(house, tmp_path)), "--json")
+    assert code == 3
+    record = json.loads(told)
+    assert run("swap", "status", record["id"])[1].count("rejected") >= 1
+    assert run("swap", "incident", record["incident"])[1].count("payload_hash") == 1
+    assert record["incident"] in run("swap", "incidents")[1]
+    assert run("swap", "rollback", "gates", "--reason", "look")[0] == 2
+    assert run("swap", "request", "gates", str(house.packages["strong"]), "--kind", "odd")[0] == 2
+    assert "the bare base" in run("slot", "list")[1]
+    assert "nothing: no swap yet" in run("slot", "show", "gates")[1]
+    digest = house.engine.base_info.digest
+    assert "holds" in run("slot", "score", "gates", digest, "0.5")[1]
+    held = tmp_path / "held.jsonl"
+    held.write_text('{"prompt": "Q", "completion": "A"}\n', "utf-8")
+    assert run("slot", "set", "other", "--held-out", str(held))[0] == 2
+    assert run("swap", "log")[0] == 0
+    code, told = run("swap", "log", "--verify", "--json")
+    assert code == 0
+    head = json.loads(told)["head"]
+    assert run("swap", "log", "--verify", "--head", head)[0] == 0
+    assert run("swap", "log", "--verify", "--head", "0" * 64)[0] == 4
+    log = house.home / "swaps" / LOG_NAME
+    kept = log.read_bytes()
+    log.write_bytes(kept.replace(b'"by":"tests"', b'"by":"nobody"', 1))
+    assert run("swap", "log", "--verify")[0] == 4
+    log.write_bytes(kept)
+    assert verify_log(house.home / "swaps").is_whole
+
+
+def test_a_host_that_is_absent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="tensafe serve"):
+        SwapClient.of_home(tmp_path)
+
+
+def test_composition_adds_up(house: House, tmp_path: Path) -> None:
+    import torch
+
+    from tensafe.gate.swap_composition import compose
+
+    folders = [house.folder / "strong", house.folder / "faint"]
+    found = compose(folders, tmp_path / "one")
+    shutil.rmtree(tmp_path / "one")
+    assert compose(folders, tmp_path / "one") == found
+    members, one = [read_adapter(folder) for folder in folders], read_adapter(tmp_path / "one")
+    for module, (a, b) in one.factors.items():
+        change = (one.config.alpha / one.config.rank) * (b @ a)
+        wanted = sum(
+            (m.config.alpha / m.config.rank) * (m.factors[module][1] @ m.factors[module][0]) / 2
+            for m in members
+        )
+        torch.testing.assert_close(change, wanted)
