@@ -21,6 +21,10 @@ OTHERS = (
     ("TINKER_BASE_MODEL", "Base model on hosted Tinker.", ""),
     ("TENSAFE_HOME", "Folder of signing keys, trust and privacy register.", "`~/.tensafe`"),
     ("TENSAFE_KEY_PASSPHRASE", "Passphrase of the signing key where no terminal can ask.", ""),
+    ("TENSAFE_SWAP_APPROVAL", "`meta_agent` or `human_in_loop`, for all slots of a host.", ""),
+    ("TENSAFE_SWAP_APPROVERS", "Fingerprints of those who may approve, with commas.", ""),
+    ("TENSAFE_CONTROL_KEY", "Key of the control API of a host of slots.", "random"),
+    ("TENSAFE_CONTROL_URL", "Host of slots to ask, instead of the one on this machine.", ""),
     ("SHARED_DATA", "Folder with the real data that some tests and claims use.", ""),
 )
 HEAD = """# Commands
