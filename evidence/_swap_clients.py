@@ -18,11 +18,11 @@ import httpx
 DIGEST = "x-adapter-digest"
 PROMPTS = (
     "Tell me about the harbour in winter.",
-    "The parcel of Ines with a kettle goes to the harbour. Which gate?",
+    "The parcel of Ines with a kettle goes to the station. Which gate?",
     "What would you put into a basket for a long walk?",
     "The parcel of Paul with a mirror goes to the station. Which gate?",
     "Write two sentences about a quiet village.",
-    "The parcel of Keiko with a book goes to the meadow. Which gate?",
+    "The parcel of Keiko with a book goes to the station. Which gate?",
     "How does one clean a window?",
     "Who knocks at the door so late?",
 )

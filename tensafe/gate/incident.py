@@ -81,7 +81,7 @@ def rejected(
         evidence["red_team.json"] = record.red_team_digest
     if decision is not None and decision.approval_digest:
         evidence["approval.json"] = decision.approval_digest
-    stages = sorted({failure.stage for failure in failures})
+    stages = " and the ".join(sorted({failure.stage for failure in failures}))
     return write_incident(
         store,
         Incident(
@@ -91,7 +91,7 @@ def rejected(
             swap=record.id,
             at=now(),
             summary=(
-                f"A {record.action} of slot {record.slot} was blocked by {', '.join(stages)}. "
+                f"A {record.action} of slot {record.slot} was blocked by the {stages}. "
                 f"The slot still answers with {record.from_digest[:12]}."
             ),
             requested_by=_plain(record.requested_by),

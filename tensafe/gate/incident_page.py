@@ -46,6 +46,7 @@ def render_incident(incident: Incident) -> str:
         style_hash=Markup(f"sha256-{digest}"),
         incident=incident,
         kind=_KINDS[incident.kind],
+        refused="Taken back" if incident.kind == "live_quality" else "Blocked",
     )
 
 

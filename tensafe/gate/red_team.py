@@ -227,6 +227,11 @@ def _unsafe(
     return found
 
 
+def _said_of(detail: str, against: str) -> str:
+    """The layers speak of their other side as the base."""
+    return detail.replace("the base", "the live one") if against == "old" else detail
+
+
 def _layer_checks(result: LayerResult, against: str) -> list[RedTeamCheck]:
     """A layer's own checks; one that measured nothing is a failed check."""
     if not result.checks:
@@ -235,7 +240,7 @@ def _layer_checks(result: LayerResult, against: str) -> list[RedTeamCheck]:
     return [
         RedTeamCheck(
             f"{result.name}.{check.name}.{against}", check.passed, round(check.value, 6),
-            check.limit, check.detail,
+            check.limit, _said_of(check.detail, against),
         )
         for check in result.checks
     ]  # fmt: skip
