@@ -95,7 +95,7 @@ async def load(url: str, key: str, model: str, clients: int, seconds: float) -> 
                 await asyncio.sleep(0.5)
 
     async with httpx.AsyncClient(
-        base_url=url, headers=headers, limits=limits, timeout=120, trust_env=False
+        base_url=url, headers=headers, limits=limits, timeout=600, trust_env=False
     ) as http:
         await asyncio.gather(*(client(http, number) for number in range(clients)))
 
@@ -106,7 +106,7 @@ def expected(url: str, key: str, model: str) -> dict[str, str]:
     async def all_of_them() -> dict[str, str]:
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=120, trust_env=False
+            base_url=url, headers=headers, timeout=600, trust_env=False
         ) as http:
             told = [await ask(http, model, prompt, streams=False) for prompt in PROMPTS]
         return {one["prompt"]: one["text"] for one in told}

@@ -97,11 +97,12 @@ def prepare(house: House) -> tuple[list[SwapRecord], dict[str, dict[str, str]]]:
     fingerprint = house.signer.public.fingerprint
     policy = SwapPolicy(approval="human_in_loop", approvers=(fingerprint,))
     house.client.create_slot(SLOT, held_out=held_out(count=40), policy=policy, by="evidence")
-    first = house.approve(house.ask("weak"))
-    print(f"weak    {first.state}: improvement {first.figures['improvement']:+.3f}", flush=True)
-    url = house.process.facts["base_url"]
-    answers = {first.to_digest: expected(url, KEY, SLOT)}
-    house.digests["weak"] = first.to_digest
+    if house.client.slots()[0]["is_base"]:
+        first = house.approve(house.ask("weak"))
+        print(f"weak    {first.state}: improvement {first.figures['improvement']:+.3f}", flush=True)
+    url, live = house.process.facts["base_url"], str(house.client.slots()[0]["digest"])
+    answers = {live: expected(url, KEY, SLOT)}
+    house.digests["weak"] = live
     for name in ("wrong", "rude"):
         record = house.ask(name)
         print(f"{name:<7} {record.state}: {'; '.join(record.reasons)[:140]}", flush=True)
@@ -310,10 +311,11 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=120.0)
     options.add_argument("--clients", type=int, default=50)
     options.add_argument("--without-kills", action="store_true", help="for a look")
+    options.add_argument("--work", type=Path, help="folder to go on in, for a second look")
     asked = options.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder: Path = asked.work or Path(name)
         packages = make_packages(folder, folder / "tensafe", NAMES)
         print(f"trained and packed in {time.monotonic() - started:.0f} s", flush=True)
         signer = KeyStore(folder / "tensafe").unlock(CREATOR, PASSPHRASE)

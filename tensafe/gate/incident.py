@@ -7,6 +7,7 @@ package, a model or a person is data: the page escapes it and can run nothing.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from tensafe.gate.swap_store import SwapStore, new_id
 from tensafe.tgsp.keys import now
 from tensafe.tgsp.text import one_line
 
+_log = logging.getLogger(__name__)
 IncidentKind = Literal["swap_rejected", "live_quality", "slot_damaged"]
 INCIDENT_VERSION = 1
 _MOST_SHOWN = 20
@@ -166,14 +168,16 @@ def damaged(slot: str, why: str) -> Incident:
 
 
 def write_incident(store: SwapStore, incident: Incident) -> Incident:
-    """Store an incident as JSON and as a page."""
+    """Store an incident as JSON, and as a page that says the same."""
     from tensafe.gate.incident_page import render_incident
 
     folder = private_folder(store.incident_folder(incident.id))
-    page = render_incident(incident)
-    write_private(folder / "incident.html", page.encode("utf-8"))
-    # The JSON is written last: an incident that is listed has its page.
     write_private(folder / "incident.json", _bytes(incident))
+    try:
+        write_private(folder / "incident.html", render_incident(incident).encode("utf-8"))
+    # The edge of a convenience: the record stands, and a rejection must not hang on its page.
+    except Exception:
+        _log.exception("the page of incident %s could not be written", incident.id)
     return incident
 
 
