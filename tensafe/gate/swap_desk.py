@@ -243,6 +243,9 @@ class SwapDesk:
                 approval_digest=approval.digest,
             )
             if is_yes:
+                record = self._flow.still_admitted(record, settings)
+                if record.is_final:
+                    return record
                 return self._flow.carry_out(self._flow.approved(record, decision))
             failure = incidents.Failure(stage="approval", check="human", reason=decision.reasons[0])
             return self._flow.reject(record, decision, [failure], [])

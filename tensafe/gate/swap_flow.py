@@ -7,6 +7,7 @@ rejected, and a rejection has its incident before it shows.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tensafe.gate import incident as incidents
-from tensafe.gate.swap_judge import RED_TEAM_FILE, SwapJudge
+from tensafe.gate.swap_judge import RED_TEAM_FILE, Admitted, SwapJudge
 from tensafe.gate.swap_pointer import SlotPointer
 from tensafe.gate.swap_records import (
     ApprovalMode,
@@ -82,7 +83,8 @@ class SwapFlow:
         try:
             settings = self.store.slot_settings(record.slot)
             if record.state == "approved":
-                return self.carry_out(record)
+                record = self.still_admitted(record, settings)
+                return record if record.is_final else self.carry_out(record)
             record = self.gate(record, settings)
             if not record.is_final and record.action == "swap":
                 record = self.red_team(record, settings)
@@ -110,22 +112,28 @@ class SwapFlow:
         if target is not None:
             update |= {"to_digest": target.digest, "members": target.members}
         record = self.step("gated", record.model_copy(update=update))
-        if target is not None and target.digest == record.from_digest:
-            admitted_faults = ("the slot answers with this very adapter already",)
-            failures = incidents.gate_failures([], admitted_faults)
-        elif target is not None:
+        if target is None:
+            return self._refused(record, admitted)
+        if target.digest != record.from_digest:
             return record
-        else:
-            admitted_faults = admitted.faults
-            reports = [
-                self.store.read_report(record.id, f"gate-{n}.json") for n in range(len(digests))
-            ]
-            failures = incidents.gate_failures(reports, admitted.faults)
+        fault = "the slot answers with this very adapter already"
+        return self._refused(record, Admitted(admitted.reports, None, (fault,)))
+
+    def still_admitted(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        """The load gate again, for what was approved long after it: a key may be revoked by now."""
+        if record.to_base:
+            return record
+        admitted = self._judge.admit(record, settings)
+        return self._refused(record, admitted) if admitted.faults else record
+
+    def _refused(self, record: SwapRecord, admitted: Admitted) -> SwapRecord:
         decision = Decision(
             verdict="rejected", decided_by="load gate", mode="load_gate",
             rules=("every package passes all seven steps",),
-            reasons=tuple(words(fault) for fault in admitted_faults[:20]), at=now(),
+            reasons=tuple(words(fault) for fault in admitted.faults[:20]), at=now(),
         )  # fmt: skip
+        reports = [json.loads(report.to_json()) for report in admitted.reports]
+        failures = incidents.gate_failures(reports, admitted.faults)
         return self.reject(record, decision, failures, [])
 
     def red_team(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
@@ -133,10 +141,7 @@ class SwapFlow:
         if record.red_team_passed is None:
             earlier = self._judge.fresh_evidence(record, settings)
             if earlier is not None:
-                path = self.store.swap_folder(earlier.id) / RED_TEAM_FILE
-                text, passed, figures = (
-                    path.read_text(encoding="utf-8"), earlier.red_team_passed, earlier.figures,
-                )  # fmt: skip
+                text, passed, figures = earlier.text, earlier.passed, earlier.figures
             else:
                 report = self._judge.examine(record, settings)
                 text, passed, figures = report.to_json(), report.passed, report.figures
@@ -147,7 +152,7 @@ class SwapFlow:
                     update={
                         "red_team_digest": digest,
                         "red_team_passed": passed,
-                        "red_team_reused_from": "" if earlier is None else earlier.id,
+                        "red_team_reused_from": "" if earlier is None else earlier.swap,
                         "figures": figures,
                     }
                 ),
@@ -191,6 +196,7 @@ class SwapFlow:
             return self.applied(record, pause_s)
 
     def applied(self, record: SwapRecord, pause_s: float | None) -> SwapRecord:
+        """Write down that the slot moved; no pause is known of a move that a crash hid."""
         update = {
             "state": "applied",
             "applied_at": now(),
@@ -199,6 +205,7 @@ class SwapFlow:
         return self.step("applied", record.model_copy(update=update))
 
     def broken(self, swap_id: str, error: Exception) -> SwapRecord:
+        """Reject what could not be examined or loaded."""
         why = words(f"{type(error).__name__}: {error}")
         decision = Decision(
             verdict="rejected", decided_by="tensafe", mode="engine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tensafe.gate.swap_records import SlotSettings, SwapRecord
 from tensafe.gate.swap_sets import BASE, choose
 from tensafe.gate.swap_store import SwapStore
 from tensafe.gate.swap_targets import Target, open_target
+from tensafe.tgsp.canonical import sha256_hex
 from tensafe.tgsp.trust import TrustStore
 
 if TYPE_CHECKING:
@@ -44,6 +46,16 @@ class Admitted:
     reports: tuple[LoadReport, ...]
     target: Target | None
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A kept red team's report: of which swap, its text, verdict and figures."""
+
+    swap: str
+    text: str
+    passed: bool
+    figures: dict[str, float]
 
 
 class SwapJudge:
@@ -125,24 +137,29 @@ class SwapJudge:
             RememberedReplies() if is_afresh else self._memory,
         )
 
-    def fresh_evidence(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord | None:
-        """An earlier swap of the slot whose red team answers the same question, young enough."""
+    def fresh_evidence(self, record: SwapRecord, settings: SlotSettings) -> Evidence | None:
+        """The red team of an earlier swap that answers the same question, young enough.
+
+        A report that is not the one its swap was decided by counts as none.
+        """
         oldest = datetime.now(UTC) - timedelta(hours=settings.policy.evidence_hours)
         wanted = {**_question(settings), "base": self.base.digest}
         for earlier in reversed(self._store.records()):
-            if (
-                earlier.id == record.id
-                or earlier.slot != record.slot
-                or not earlier.red_team_digest
-                or (earlier.from_digest, earlier.to_digest)
-                != (record.from_digest, record.to_digest)
-            ):
+            is_same = (earlier.slot, earlier.from_digest, earlier.to_digest) == (
+                record.slot, record.from_digest, record.to_digest,
+            )  # fmt: skip
+            if not is_same or earlier.id == record.id or not earlier.red_team_digest:
                 continue
             try:
-                report = self._store.read_report(earlier.id, RED_TEAM_FILE)
-                if datetime.fromisoformat(report["at"]) >= oldest and _asked(report) == wanted:
-                    return earlier
-            except (DataError, KeyError, TypeError, ValueError):
+                path = self._store.swap_folder(earlier.id) / RED_TEAM_FILE
+                text = path.read_text(encoding="utf-8")
+                report: dict[str, Any] = json.loads(text)
+                is_good = sha256_hex(text.encode("utf-8")) == earlier.red_team_digest
+                is_good = is_good and datetime.fromisoformat(report["at"]) >= oldest
+                if is_good and _asked(report) == wanted:
+                    figures = {check["name"]: check["value"] for check in report["checks"]}
+                    return Evidence(earlier.id, text, bool(report["passed"]), figures)
+            except (OSError, KeyError, TypeError, ValueError):
                 continue
         return None
 

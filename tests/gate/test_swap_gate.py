@@ -139,7 +139,7 @@ def test_commands(
     assert code == 3
     record = json.loads(told)
     assert run("swap", "status", record["id"])[1].count("rejected") >= 1
-    assert run("swap", "incident", record["incident"])[1].count("payload_hash") == 1
+    assert run("swap", "incident", record["incident"])[1].count("payload_hash") >= 1
     assert record["incident"] in run("swap", "incidents")[1]
     assert run("swap", "rollback", "gates", "--reason", "look")[0] == 2
     assert run("swap", "request", "gates", str(house.packages["strong"]), "--kind", "odd")[0] == 2

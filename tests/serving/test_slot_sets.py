@@ -50,7 +50,7 @@ def test_each_request_is_answered_by_its_member(
     engine: Engine, client: openai.OpenAI, adapter: Path, other_adapter: Make
 ) -> None:
     engine.slots.use_router(by_word)
-    folders = [adapter, other_adapter(0.7)]
+    folders = [adapter, other_adapter(0.71)]
     document = document_of(*folders)
     slot = engine.slots.set_group(
         "many", document, folders, expected=None, admission=admission_of(document)
@@ -73,7 +73,7 @@ def test_members_stay_while_a_slot_may_go_back_to_them_and_go_afterwards(
     engine: Engine, client: openai.OpenAI, adapter: Path, other_adapter: Make
 ) -> None:
     engine.slots.use_router(by_word)
-    folders = [other_adapter(0.6), other_adapter(0.8)]
+    folders = [other_adapter(0.61), other_adapter(0.81)]
     document = document_of(*folders)
     made = engine.slots.set_group(
         "passing", document, folders, expected=None, admission=admission_of(document)
@@ -104,7 +104,7 @@ def test_what_is_no_set_of_these_adapters_is_refused(
     engine: Engine, adapter: Path, other_adapter: Make
 ) -> None:
     engine.slots.use_router(by_word)
-    other = other_adapter(0.9)
+    other = other_adapter(0.91)
     document = document_of(adapter, other)
     with pytest.raises(CheckpointError, match="other adapters"):
         engine.slots.set_group(
