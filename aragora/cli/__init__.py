@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("debate", "transcript", "leaderboard", "gauntlet")
+COMMANDS = ("debate", "transcript", "leaderboard", "gauntlet", "training")
 
 
 def application() -> typer.Typer:
@@ -30,10 +30,15 @@ def application() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors that a user can mend print without a traceback."""
+    run(application(), "aragora", arguments)
+
+
+def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
+    """Run an application under the rules of all commands: what its errors print and exit with."""
     from aragora.errors import AragoraError
 
     try:
-        application()(args=arguments, prog_name="aragora")
+        app(args=arguments, prog_name=name)
     except AragoraError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

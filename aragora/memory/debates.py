@@ -7,9 +7,9 @@ except that ratings, verdicts and training sets may come to refer to it, and tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.orm import Session
@@ -34,6 +34,11 @@ from aragora.memory.records import (
 from tinker_engine.storage.database import Database
 
 PAGE = 500
+RecordT = TypeVar("RecordT")
+# What a debate can be read without, by the names of `StoredDebate`.
+PARTS = (
+    "participants", "messages", "rounds", "critiques", "votes", "standings", "verdicts", "outcome",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class StoredDebate:
 
 @dataclass(frozen=True)
 class DebateFilter:
-    """Which debates to read; None is no condition. Times are when the debate began."""
+    """Which debates to read; None and () are no condition. Times are when the debate began."""
 
     domain: str | None = None
     split: Split | None = None
@@ -64,6 +69,8 @@ class DebateFilter:
     until: float | None = None
     reached: bool | None = None
     min_confidence: float | None = None
+    domains: tuple[str, ...] = ()
+    splits: tuple[Split, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,21 +170,36 @@ class DebateStore:
     def get(self, debate_id: str) -> StoredDebate:
         """Everything of one debate; raises NoSuchRecordError."""
         with self._database.read() as session:
-            return _load(session, [self._row(session, debate_id)])[0]
+            return _load(session, [from_row(self._row(session, debate_id), Debate)])[0]
 
     def page(
-        self, wanted: DebateFilter, *, after: str = "", limit: int = PAGE
+        self,
+        wanted: DebateFilter,
+        *,
+        after: str = "",
+        limit: int = PAGE,
+        parts: Collection[str] = PARTS,
     ) -> list[StoredDebate]:
-        """Up to `limit` debates in the order of their ids, beginning behind `after`."""
+        """Up to `limit` debates in the order of their ids, beginning behind `after`.
+
+        What `parts` doesn't name is left empty, which is faster.
+        """
         with self._database.read() as session:
             query = _filtered(wanted).where(tables.DebateRow.id > after)
-            rows = session.scalars(query.order_by(tables.DebateRow.id).limit(limit)).all()
-            return _load(session, rows)
+            query = query.order_by(tables.DebateRow.id).limit(limit)
+            query = query.with_only_columns(*_columns(tables.DebateRow, Debate))
+            return _load(session, [Debate(*row) for row in session.execute(query)], parts)
 
-    def iterate(self, wanted: DebateFilter, *, page: int = PAGE) -> Iterator[StoredDebate]:
+    def iterate(
+        self,
+        wanted: DebateFilter,
+        *,
+        page: int = PAGE,
+        after: str = "",
+        parts: Collection[str] = PARTS,
+    ) -> Iterator[StoredDebate]:
         """All matching debates, a page at a time: memory holds one page."""
-        after = ""
-        while found := self.page(wanted, after=after, limit=page):
+        while found := self.page(wanted, after=after, limit=page, parts=parts):
             yield from found
             after = found[-1].debate.id
 
@@ -228,46 +250,58 @@ class DebateStore:
         return row
 
 
-def _load(session: Session, rows: Sequence[tables.DebateRow]) -> list[StoredDebate]:
+def _load(
+    session: Session, debates: Sequence[Debate], parts: Collection[str] = PARTS
+) -> list[StoredDebate]:
     """Whole debates with one query a table, however many debates there are."""
-    ids = [row.id for row in rows]
+    ids = [debate.id for debate in debates]
 
-    def by_debate(row_type: Any, record_type: Any, *order: Any) -> dict[str, list[Any]]:
-        query = select(row_type).where(row_type.debate_id.in_(ids)).order_by(*order)
-        grouped: dict[str, list[Any]] = {identity: [] for identity in ids}
-        for row in session.scalars(query):
-            grouped[row.debate_id].append(from_row(row, record_type))
+    def by_debate(
+        part: str, row_type: Any, record_type: type[RecordT], *order: Any
+    ) -> dict[str, list[RecordT]]:
+        grouped: dict[str, list[RecordT]] = {identity: [] for identity in ids}
+        if part in parts:
+            query = select(row_type.debate_id, *_columns(row_type, record_type))
+            query = query.where(row_type.debate_id.in_(ids)).order_by(*order)
+            for identity, *values in session.execute(query):
+                grouped[identity].append(record_type(*values))
         return grouped
 
-    wanted = {row.task_id for row in rows}
-    tasks = {
-        row.id: from_row(row, Task)
-        for row in session.scalars(select(tables.TaskRow).where(tables.TaskRow.id.in_(wanted)))
-    }
+    query = select(*_columns(tables.TaskRow, Task))
+    wanted = {debate.task_id for debate in debates}
+    found = [Task(*row) for row in session.execute(query.where(tables.TaskRow.id.in_(wanted)))]
+    tasks = {task.id: task for task in found}
     message = tables.MessageRow
-    participants = by_debate(tables.ParticipantRow, Participant, tables.ParticipantRow.seat)
-    messages = by_debate(message, Message, message.round, message.id)
-    rounds = by_debate(tables.RoundRow, Round, tables.RoundRow.number)
-    critiques = by_debate(tables.CritiqueRow, Critique, tables.CritiqueRow.message_id)
-    votes = by_debate(tables.VoteRow, Vote, tables.VoteRow.message_id)
-    standings = by_debate(tables.StandingRow, Standing, tables.StandingRow.seat)
-    verdicts = by_debate(tables.VerdictRow, Verdict, tables.VerdictRow.id)
-    outcomes = by_debate(tables.OutcomeRow, Outcome)
+    participants = by_debate(
+        "participants", tables.ParticipantRow, Participant, tables.ParticipantRow.seat
+    )
+    messages = by_debate("messages", message, Message, message.round, message.id)
+    rounds = by_debate("rounds", tables.RoundRow, Round, tables.RoundRow.number)
+    critiques = by_debate("critiques", tables.CritiqueRow, Critique, tables.CritiqueRow.message_id)
+    votes = by_debate("votes", tables.VoteRow, Vote, tables.VoteRow.message_id)
+    standings = by_debate("standings", tables.StandingRow, Standing, tables.StandingRow.seat)
+    verdicts = by_debate("verdicts", tables.VerdictRow, Verdict, tables.VerdictRow.id)
+    outcomes = by_debate("outcome", tables.OutcomeRow, Outcome)
     return [
         StoredDebate(
-            debate=from_row(row, Debate),
-            task=tasks[row.task_id],
-            participants=tuple(participants[row.id]),
-            messages=tuple(messages[row.id]),
-            rounds=tuple(rounds[row.id]),
-            critiques=tuple(critiques[row.id]),
-            votes=tuple(votes[row.id]),
-            standings=tuple(standings[row.id]),
-            verdicts=tuple(verdicts[row.id]),
-            outcome=next(iter(outcomes[row.id]), None),
+            debate=debate,
+            task=tasks[debate.task_id],
+            participants=tuple(participants[debate.id]),
+            messages=tuple(messages[debate.id]),
+            rounds=tuple(rounds[debate.id]),
+            critiques=tuple(critiques[debate.id]),
+            votes=tuple(votes[debate.id]),
+            standings=tuple(standings[debate.id]),
+            verdicts=tuple(verdicts[debate.id]),
+            outcome=next(iter(outcomes[debate.id]), None),
         )
-        for row in rows
+        for debate in debates
     ]
+
+
+def _columns(row_type: Any, record_type: Any) -> list[Any]:
+    """A record's fields as columns: read so, a row costs a third of a mapped object."""
+    return [getattr(row_type, field.name) for field in fields(record_type)]
 
 
 def _filtered(wanted: DebateFilter) -> Select[tables.DebateRow]:
@@ -275,6 +309,10 @@ def _filtered(wanted: DebateFilter) -> Select[tables.DebateRow]:
     query = select(debate)
     if wanted.domain is not None:
         query = query.where(debate.domain == wanted.domain)
+    if wanted.domains:
+        query = query.where(debate.domain.in_(wanted.domains))
+    if wanted.splits:
+        query = query.where(debate.split.in_(wanted.splits))
     if wanted.split is not None:
         query = query.where(debate.split == wanted.split)
     if wanted.state is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from collections.abc import Iterator
+
+from sqlalchemy import select, tuple_, update
 
 from aragora.errors import NoSuchRecordError
 from aragora.memory import tables
 from aragora.memory.conversion import from_row, to_row
 from aragora.memory.records import GauntletRun, StoredAttack, Trial
 from tinker_engine.storage.database import Database
+
+_PAGE = 500
 
 
 class GauntletStore:
@@ -73,3 +77,29 @@ class GauntletStore:
                 (from_row(attack, StoredAttack), from_row(trial, Trial))
                 for attack, trial in session.execute(query)
             ]
+
+    def iterate_trials(self, *, after: str = "") -> Iterator[tuple[StoredAttack, Trial, str]]:
+        """Trials of all runs with attack and agent, by attack id, a page at a time.
+
+        `after` is the id of the attack behind which to begin.
+        """
+        attack, trial, run = tables.AttackRow, tables.TrialRow, tables.GauntletRunRow
+        base = (
+            select(attack, trial, run.agent)
+            .join(trial, trial.attack_id == attack.id)
+            .join(run, run.id == trial.run_id)
+            .where(attack.id > after)
+            .order_by(attack.id, trial.id)
+            .limit(_PAGE)
+        )
+        query = base
+        while True:
+            with self._database.read() as session:
+                page = [
+                    (from_row(a, StoredAttack), from_row(t, Trial), agent)
+                    for a, t, agent in session.execute(query)
+                ]
+            yield from page
+            if len(page) < _PAGE:
+                return
+            query = base.where(tuple_(attack.id, trial.id) > (page[-1][0].id, page[-1][1].id))

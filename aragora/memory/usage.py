@@ -8,10 +8,11 @@ sets had used the debate is told and kept, because they and what was trained on 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from aragora.memory import tables
@@ -21,6 +22,7 @@ from aragora.memory.records import Deletion, TrainingSet, TrainingSource
 from tinker_engine.storage.database import Database
 
 _BLOCK = 200
+_SOURCES = 5000
 # Children before parents.
 _OF_A_DEBATE: tuple[Any, ...] = (
     tables.PatternUseRow,
@@ -53,12 +55,17 @@ class UsageStore:
             session.merge(tables.SubjectDebateRow(subject_id=identity, debate_id=debate_id))
         return identity
 
-    def add_training_set(self, made: TrainingSet, sources: Sequence[TrainingSource]) -> None:
-        """Store an exported file and which records its rows came from."""
+    def add_training_set(self, made: TrainingSet, sources: Iterable[TrainingSource]) -> None:
+        """Store an exported file and which records its rows came from, all or nothing.
+
+        Sources may be millions: they are taken one block after the other.
+        """
+        rows = iter(sources)
         with self._database.write() as session:
             session.merge(to_row(made, tables.TrainingSetRow))
             session.flush()
-            session.add_all(to_row(source, tables.TrainingSourceRow) for source in sources)
+            while block := [vars(source) for source in islice(rows, _SOURCES)]:
+                session.execute(insert(tables.TrainingSourceRow), block)
 
     def training_sets_of(self, debate_ids: Sequence[str]) -> list[TrainingSet]:
         """The training sets that used any of the debates."""

@@ -1,0 +1,80 @@
+"""One stored debate as exporters look at it: who said what, to which prompt, and who decided."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from aragora.memory import StoredDebate
+from aragora.memory.records import Message, Participant
+from aragora.training.exporters.rows import Candidate, Chat, Text
+
+
+class Debated:
+    """A debate with its usable messages by id and its seats by number."""
+
+    def __init__(self, stored: StoredDebate) -> None:
+        self.stored = stored
+        self.messages: dict[int, Message] = {m.id: m for m in stored.messages if m.is_usable}
+        self.seats: dict[int, Participant] = {p.seat: p for p in stored.participants}
+
+    @cached_property
+    def proposals(self) -> list[Message]:
+        """First answers, before anyone had seen another's."""
+        return [m for m in self.messages.values() if m.phase == "propose" and m.answer is not None]
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a verifier that knows the answers looked at this debate."""
+        return any(verdict.uses_key for verdict in self.stored.verdicts)
+
+    @property
+    def is_decided_by_key(self) -> bool:
+        """Whether the outcome comes from such a verifier."""
+        outcome = self.stored.outcome
+        return outcome is not None and outcome.decided_by == "verifier" and self.has_key
+
+    def prompt_of(self, message: Message) -> Chat:
+        """The prompt a message answered; the bare task where an agent doesn't tell its prompts."""
+        if message.prompt:
+            turns: list[dict[str, Any]] = message.prompt
+            return [{"role": str(t["role"]), "content": str(t["content"])} for t in turns]
+        task = self.stored.task
+        question = f"{task.context}\n\n{task.text}" if task.context else task.text
+        return [{"role": "user", "content": question}]
+
+    def text(self, part: str, message: Message) -> Text:
+        """A message in its role in a row."""
+        seat = self.seats.get(message.seat)
+        return Text(
+            part,
+            message.text,
+            "message",
+            str(message.id),
+            message.debate_id,
+            None if seat is None else seat.agent,
+            message.adapter_digest,
+        )
+
+    def candidate(
+        self,
+        source: str,
+        prompt: Chat,
+        texts: tuple[Text, ...],
+        *,
+        elo_difference: float | None = None,
+    ) -> Candidate:
+        """A candidate with this debate's facts."""
+        debate, task, outcome = self.stored.debate, self.stored.task, self.stored.outcome
+        return Candidate(
+            source=source,
+            domain=debate.domain,
+            prompt=prompt,
+            texts=texts,
+            asked=task.text,
+            debate_id=debate.id,
+            task_id=task.id,
+            confidence=None if outcome is None else outcome.confidence,
+            elo_difference=elo_difference,
+            at=debate.started_at,
+        )
