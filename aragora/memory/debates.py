@@ -306,7 +306,7 @@ def _columns(row_type: Any, record_type: Any) -> list[Any]:
     return [columns[field.name] for field in fields(record_type)]
 
 
-def _rows(session: Session, query: Select[Any]) -> CursorResult[Any]:
+def _rows(session: Session, query: Any) -> CursorResult[Any]:
     """Rows past the mapper, which would make and track an object for each."""
     return session.connection().execute(query)
 
