@@ -1,7 +1,8 @@
 """A million small debates in a database, written in bulk: their shape is real, their words are not.
 
-Each has two proposers and a judge: two proposals to one prompt and one vote, about eleven rows in
-all. What the exporter has to leave out is planted in known numbers.
+Each has two proposers and a judge: two proposals to one prompt and one vote, twelve rows in all. A
+first block is made here and repeated inside the database, every text marked with its round. What
+the exporter has to leave out is planted in known numbers; the debates' labels say where.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import json
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aragora.memory import Memory, answer_key, make_task
 
-_BLOCK = 5_000
-_STARTED = 1_760_000_000.0
+BLOCK = 20_000
+_STARTED = 1_760_000_000
 _TABLES = ("tasks", "debates", "participants", "messages", "outcomes", "standings", "votes")
 _WORDS = [
     a + b
@@ -29,9 +29,37 @@ _WORDS = [
 ]  # fmt: skip
 
 
+# What changes from round to round; `n` is the debate's number, :k the round, :b the block's size.
+_ID = f"printf('%012x%020x', ({_STARTED} + n + :k * :b) * 1000, n + :k * :b)"
+_TASK = "substr({0}, 1, 56) || printf('%08x', :k)"
+_MESSAGE = "{0} + :k * :b * 3"
+_SAID = "{0} || ' Round ' || :k || '.'"
+_CHANGED = {
+    "tasks": {"id": _TASK, "text": _SAID},
+    "debates": {"id": _ID, "task_id": _TASK, "started_at": "{0} + :k * :b"},
+    "participants": {"debate_id": _ID},
+    "messages": {
+        "id": _MESSAGE,
+        "debate_id": _ID,
+        "prompt": "replace({0}, '\"}}]', ' Round ' || :k || '.\"}}]')",
+        "text": _SAID,
+        "answer": _SAID,
+        "answer_key": _SAID,
+    },
+    "outcomes": {"debate_id": _ID, "answer": _SAID, "answer_key": _SAID},
+    "standings": {
+        "debate_id": _ID,
+        "first_message_id": _MESSAGE,
+        "final_message_id": _MESSAGE,
+    },
+    "votes": {"debate_id": _ID, "message_id": _MESSAGE},
+}
+_OWNER = {"tasks": "task_id", "debates": "id"}
+
+
 @dataclass
 class Crowd:
-    """What was written: how many debates of each planted kind."""
+    """What was written: how many debates of each planted kind, and rows in all."""
 
     debates: int = 0
     rows: int = 0
@@ -39,15 +67,14 @@ class Crowd:
 
 
 def write_crowd(path: Path, debates: int, seed: int = 5) -> Crowd:
-    """Fill a new database; search tables are left empty, because nothing here searches."""
+    """Fill a new database with whole blocks; search tables stay empty: nothing here searches."""
     with Memory.open(str(path)):
         pass
-    crowd = Crowd()
+    block = min(debates, BLOCK)
+    if debates % block:
+        raise ValueError(f"debates come in blocks of {block}")
+    rounds = debates // block
     connection = sqlite3.connect(path, isolation_level=None)
-    columns = {
-        table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        for table in _TABLES
-    }
     # Indexes are made afterwards, in one pass each, which is how bulk loads are done.
     later = connection.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
@@ -56,35 +83,53 @@ def write_crowd(path: Path, debates: int, seed: int = 5) -> Crowd:
         connection.execute(f"DROP INDEX {name}")
     for name in ("insert", "delete", "update"):
         connection.execute(f"DROP TRIGGER message_words_{name}")
-    connection.execute("PRAGMA journal_mode=OFF")
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("PRAGMA cache_size=-100000")
-    for block in _blocks(debates, seed, crowd):
-        connection.execute("BEGIN")
-        for table, rows in block.items():
-            marks = ",".join(f":{name}" for name in columns[table])
-            connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
-            crowd.rows += len(rows)
-        connection.execute("COMMIT")
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-100000"):
+        connection.execute(f"PRAGMA {pragma}")
+    crowd = Crowd(debates)
+    connection.execute("BEGIN")
+    first = _first_block(block, seed, crowd)
+    for table, rows in first.items():
+        marks = ",".join(f":{name}" for name in rows[0])
+        names = ",".join(rows[0])
+        connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+    connection.execute("CREATE TEMP TABLE base AS SELECT id, task_id, seed AS n FROM debates")
+    connection.execute("CREATE INDEX temp.base_ids ON base (id)")
+    connection.execute("CREATE INDEX temp.base_tasks ON base (task_id)")
+    for table, rows in first.items():
+        connection.execute(f"CREATE TEMP TABLE first_{table} AS SELECT * FROM {table}")
+        crowd.rows += len(rows) * rounds
+    for number in range(1, rounds):
+        for table, rows in first.items():
+            _repeat(connection, table, list(rows[0]), number, block)
+    connection.execute("COMMIT")
     for _, sql in later:
         connection.execute(sql)
-    connection.execute("ANALYZE")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    crowd.debates = debates
+    crowd.kinds = Counter({kind: count * rounds for kind, count in crowd.kinds.items()})
     return crowd
 
 
-def _blocks(debates: int, seed: int, crowd: Crowd) -> Iterator[dict[str, list[dict[str, Any]]]]:
+def _repeat(
+    connection: sqlite3.Connection, table: str, names: list[str], number: int, block: int
+) -> None:
+    changed = _CHANGED[table]
+    values = [changed.get(name, "{0}").format(f"f.{name}") for name in names]
+    key = _OWNER.get(table)
+    joined = "task_id = f.id" if table == "tasks" else f"id = f.{key or 'debate_id'}"
+    connection.execute(
+        f"INSERT INTO {table} ({','.join(names)}) SELECT {','.join(values)} "
+        f"FROM first_{table} f JOIN base ON base.{joined} ORDER BY base.n, f.rowid",
+        {"k": number, "b": block},
+    )
+
+
+def _first_block(count: int, seed: int, crowd: Crowd) -> dict[str, list[dict[str, Any]]]:
     draw = random.Random(seed)
     block: dict[str, list[dict[str, Any]]] = {table: [] for table in _TABLES}
-    for number in range(debates):
+    for number in range(count):
         _add(block, number, draw, crowd)
-        if len(block["debates"]) == _BLOCK:
-            yield block
-            block = {table: [] for table in _TABLES}
-    if block["debates"]:
-        yield block
+    return block
 
 
 def _sentence(draw: random.Random, words: int) -> str:
@@ -116,8 +161,8 @@ def _add(
     kind = _kind(draw)
     domain = draw.choice(("law", "code", "care", "rules"))
     crowd.kinds[kind] += 1
-    identity = f"{int((_STARTED + number) * 1000):012x}{number:020x}"
-    at = _STARTED + number
+    identity = f"{(_STARTED + number) * 1000:012x}{number:020x}"
+    at = float(_STARTED + number)
     question = f"Case {number}: {_sentence(draw, 9)}"
     task = make_task(question, domain=domain)
     prompt = json.dumps([{"role": "user", "content": question}])
@@ -134,7 +179,7 @@ def _add(
             "split": "held_out" if kind == "held_out" else "train", "protocol_name": "judge",
             "protocol_digest": "0" * 64, "protocol": "{}", "seed": number, "state": "done",
             "error": None, "started_at": at, "ended_at": at + 1.0, "prompt_tokens": 60,
-            "completion_tokens": 40, "cost_usd": 0.0, "labels": "{}",
+            "completion_tokens": 40, "cost_usd": 0.0, "labels": json.dumps({"planted": kind}),
         }
     )  # fmt: skip
     for seat in range(3):

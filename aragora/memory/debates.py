@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import CursorResult, Select, func, select, text, update
+from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.orm import Session
 
 from aragora.errors import NoSuchRecordError
@@ -306,9 +306,9 @@ def _columns(row_type: Any, record_type: Any) -> list[Any]:
     return [columns[field.name] for field in fields(record_type)]
 
 
-def _rows(session: Session, query: Any) -> CursorResult[Any]:
+def _rows(session: Session, query: Any) -> Sequence[Row[Any]]:
     """Rows past the mapper, which would make and track an object for each."""
-    return session.connection().execute(query)
+    return session.connection().execute(query).fetchall()
 
 
 def _filtered(wanted: DebateFilter) -> Select[tables.DebateRow]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from aragora.training.exporters.keys import plain_form
 from tensafe.curate.near import jaccard, shingles
 
-_SHORT_CHARS = 80
+_SHORT_CHARS = 32
 _CONTAINED = 0.95
 
 

@@ -1,0 +1,2 @@
+def preference():
+    return {}, True
