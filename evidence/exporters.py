@@ -1,9 +1,10 @@
 """Exporters: a million debates in bounded memory, real words only, and preferences that hold.
 
-One: preference pairs of 1,000,000 synthetic debates and the first 200,000 conversations are exported
-under 500 MB, against the same query by mapped objects all at once (of the first 20,000). Two: every
-exported pair's texts and prompt stand in one stored debate word for word, in the outcome's order,
-and none of what was planted to be left out is there. Three: see `evidence._ukp_debates`.
+One: preference pairs of 1,000,000 synthetic debates and the first 200,000 conversations are
+exported under 500 MB, against the same query by mapped objects all at once (of the first 20,000).
+Two: every exported pair's texts and prompt stand in one stored debate word for word, in the
+outcome's order, and none of what was planted to be left out is there. Three: see
+`evidence._ukp_debates`.
 """
 
 from __future__ import annotations
