@@ -64,8 +64,9 @@ class UsageStore:
         with self._database.write() as session:
             session.merge(to_row(made, tables.TrainingSetRow))
             session.flush()
+            table: Any = tables.TrainingSourceRow.__table__
             while block := [vars(source) for source in islice(rows, _SOURCES)]:
-                session.execute(insert(tables.TrainingSourceRow), block)
+                session.connection().execute(insert(table), block)
 
     def training_sets_of(self, debate_ids: Sequence[str]) -> list[TrainingSet]:
         """The training sets that used any of the debates."""

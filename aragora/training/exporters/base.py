@@ -66,7 +66,13 @@ class Exporter(ABC, Generic[OptionsT]):
             rows = list(run.rows())
             if chosen.deduplicate and chosen.near_duplicates < 1.0:
                 keep = kept_rows(rows, chosen.near_duplicates)
-                run.tally.drop("nearly a repetition", len(rows) - sum(keep))
+                gone = [
+                    row["provenance"]["source"]
+                    for row, stays in zip(rows, keep, strict=True)
+                    if not stays
+                ]
+                run.tally.drop("nearly a repetition", len(gone))
+                run.tally.rows.subtract(gone)
                 rows = [row for row, stays in zip(rows, keep, strict=True) if stays]
             return TrainingRows(rows, run.report(len(rows)))
 

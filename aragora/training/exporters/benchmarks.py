@@ -24,8 +24,7 @@ from aragora.config import AragoraConfig
 from aragora.errors import UsageError
 from aragora.memory import Memory
 from aragora.memory.tables import DebateRow, TaskRow
-from aragora.training.exporters.keys import KeySet, key_of
-from tensafe.curate.text import plain
+from aragora.training.exporters.keys import KeySet, key_of, plain_form
 
 GRAM_WORDS = 8
 MIN_SHARE = 0.8
@@ -83,7 +82,7 @@ class Contamination:
         grams: list[NDArray[np.uint64]] = []
         owners: list[NDArray[np.int64]] = []
         for number, item in enumerate(items):
-            text = plain(item)
+            text = plain_form(item)
             self._whole.add(key_of(text))
             mine = np.unique(_grams(text))
             grams.append(mine)
@@ -97,7 +96,7 @@ class Contamination:
         """Whether the task is, or holds most of, an item."""
         if not len(self._whole):
             return False
-        text = plain(task)
+        text = plain_form(task)
         if key_of(text) in self._whole:
             return True
         if not len(self._keys):

@@ -7,10 +7,10 @@ answers with different values ("12" and "13") always differ in what they say.
 
 from __future__ import annotations
 
+from aragora.training.exporters.keys import plain_form
 from tensafe.curate.near import jaccard, shingles
-from tensafe.curate.text import plain
 
-_SHORT_CHARS = 80
+_SHORT_CHARS = 32
 _CONTAINED = 0.95
 
 
@@ -21,7 +21,7 @@ def lacks_contrast(
 
     `differ_in_answer` says that the answers read out of the two texts are known to differ.
     """
-    first, second = plain(one), plain(other)
+    first, second = plain_form(one), plain_form(other)
     if first == second:
         return "the two answers are the same"
     if differ_in_answer and min(len(first), len(second)) < _SHORT_CHARS:

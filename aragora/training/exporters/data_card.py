@@ -53,7 +53,7 @@ def _sources(report: ExportReport) -> list[str]:
     ]
     if report.replayed:
         lines.append(f"- {report.replayed:,}: rows of earlier exports, mixed in")
-    return [*lines, "", "Counts are before near-repetitions were left out."]
+    return lines
 
 
 def _funnel(report: ExportReport) -> list[str]:

@@ -7,12 +7,19 @@ millions.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tensafe.curate.text import plain
+
 _LEAST_RECENT = 1 << 16
 _MOST_SHARE = 8
+
+
+# A row's words are reduced to their plain form by several filters, one after the other.
+plain_form = lru_cache(maxsize=256)(plain)
 
 
 def key_of(*texts: str) -> int:

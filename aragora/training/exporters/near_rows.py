@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aragora.training.exporters.keys import key_of
+from aragora.training.exporters.keys import key_of, plain_form
 from aragora.training.exporters.rows import Row
 from tensafe.curate.near import Clusters, join_near, similarity
-from tensafe.curate.text import plain
 
 _NUMBER = re.compile(r"\d+")
 _SHORT_CHARS = 80
@@ -26,21 +25,22 @@ _FEW = 24
 
 def compared_text(row: Row) -> str:
     """All words of a row in plain form."""
-    turns: list[dict[str, Any]] = row.get("messages") or [
-        *row["prompt"], *row["chosen"], *row["rejected"],
-    ]  # fmt: skip
-    return plain("\n".join(turn["content"] for turn in turns))
+    return "\n".join(plain_form(turn["content"]) for turn in _turns(row))
 
 
 def group_key(row: Row) -> int:
     """Rows with different keys are never near-repetitions of each other."""
-    answers = (
-        [row["messages"][-1]["content"]]
-        if "messages" in row
-        else [row["chosen"][-1]["content"], row["rejected"][-1]["content"]]
-    )
-    said = [plain(answer) if len(answer) <= _SHORT_CHARS else "" for answer in answers]
-    return key_of(*said, *_NUMBER.findall(compared_text(row)))
+    turns = _turns(row)
+    answers = turns[-1:] if "messages" in row else turns[-2:]
+    said = [turn["content"] for turn in answers]
+    short = [plain_form(answer) if len(answer) <= _SHORT_CHARS else "" for answer in said]
+    return key_of(*short, *_NUMBER.findall("\n".join(turn["content"] for turn in turns)))
+
+
+def _turns(row: Row) -> list[dict[str, Any]]:
+    if "messages" in row:
+        return row["messages"]
+    return [*row["prompt"], *row["chosen"], *row["rejected"]]
 
 
 def kept_rows(rows: Sequence[Row], limit: float) -> list[bool]:

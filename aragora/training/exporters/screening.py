@@ -10,11 +10,10 @@ import re
 from collections import Counter
 
 from aragora.training.exporters.benchmarks import Contamination
-from aragora.training.exporters.keys import KeySet, key_of
+from aragora.training.exporters.keys import KeySet, key_of, plain_form
 from aragora.training.exporters.options import PiiRule
 from aragora.training.exporters.rows import Candidate, Row, Tally, as_row
 from tensafe.curate.pii import find_pii, redact
-from tensafe.curate.text import plain
 
 
 class Screen:
@@ -68,5 +67,5 @@ class Screen:
 
 def row_key(prompt: list[dict[str, str]], texts: dict[str, str]) -> int:
     """What makes two rows the same: all words but for case, spacing and sentence punctuation."""
-    turns = [f"{turn['role']}\n{plain(turn['content'])}" for turn in prompt]
-    return key_of(*turns, *(f"{part}\n{plain(text)}" for part, text in sorted(texts.items())))
+    turns = [f"{turn['role']}\n{plain_form(turn['content'])}" for turn in prompt]
+    return key_of(*turns, *(f"{part}\n{plain_form(text)}" for part, text in sorted(texts.items())))

@@ -65,6 +65,7 @@ def write_export(target: Path, run: Run, *, memory: Memory | None, is_parquet: b
             keep = spool.kept(options.near_duplicates if options.deduplicate else 1.0)
             stay = int(keep.sum())
             run.tally.drop("nearly a repetition", len(spool) - stay)
+            run.tally.rows.subtract(spool.sources(~keep))
             lines = (line for line, stays in zip(spool.lines(), keep, strict=True) if stays)
             many = 0
             if options.replay:
