@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("debate", "transcript", "leaderboard", "gauntlet", "training")
+COMMANDS = ("debate", "transcript", "leaderboard", "gauntlet", "training", "jobs", "models")
 
 
 def application() -> typer.Typer:

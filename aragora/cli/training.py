@@ -10,7 +10,7 @@ from importlib import import_module
 
 import typer
 
-PARTS = ("training_export",)
+PARTS = ("training_export", "training_train", "training_models")
 
 
 def group() -> typer.Typer:
