@@ -187,7 +187,7 @@ async def request_swap(
         from tensafe.gate.swap import request_swap as request
 
         record = request(slot, [Path(p) for p in packages], by=requested_by, reason=reason)
-        return cast(Answer, record.model_dump(mode="json"))
+        return record.model_dump(mode="json")
 
     return await _beside(ask)
 
@@ -198,7 +198,7 @@ async def swap_status(swap_id: str) -> Answer:
     def status() -> Answer:
         from tensafe.gate.swap import swap_status as find
 
-        return cast(Answer, find(swap_id).model_dump(mode="json"))
+        return find(swap_id).model_dump(mode="json")
 
     return await _beside(status)
 
@@ -209,7 +209,7 @@ async def roll_back_swap(slot: str, reason: str, requested_by: str = "an agent o
     def undo() -> Answer:
         from tensafe.gate.swap import roll_back
 
-        return cast(Answer, roll_back(slot, by=requested_by, reason=reason).model_dump(mode="json"))
+        return roll_back(slot, by=requested_by, reason=reason).model_dump(mode="json")
 
     return await _beside(undo)
 
