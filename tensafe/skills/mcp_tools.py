@@ -256,9 +256,15 @@ class ProgressView:
 
 async def _watched(run: Callable[[ProgressView], Answer], context: Context) -> Answer:
     """Long work in a thread, with progress; when the call is cancelled, it ends as after Ctrl-C."""
-    view = ProgressView(
-        lambda done, total, text: call_loop(context.report_progress, done, total, text)
-    )
+
+    def tell(done: float, total: float | None, text: str) -> None:
+        try:
+            call_loop(context.report_progress, done, total, text)
+        except BaseException as error:
+            # The call that this thread works for is gone.
+            raise _Cancelled from error
+
+    view = ProgressView(tell)
     try:
         return await _beside(partial(run, view))
     finally:
