@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import secrets
@@ -15,7 +14,7 @@ from typing import Any, cast
 import anyio
 from mcp import Client, StdioServerParameters
 
-ROWS, TEST_ROWS = 1200, 60
+ROWS = 1200
 SLOT = "desk"
 TOOLS = {
     "route_request", "analyze_data", "create_adapter", "improve_adapter", "verify_adapter",
@@ -29,7 +28,6 @@ class Desk:
     def __init__(self, folder: Path, tickets: Path) -> None:
         self.folder = folder
         self.data = folder / "tickets.csv"
-        self.held_out = folder / "held_out.jsonl"
         self.environ = {
             **os.environ,
             "TENSAFE_HOME": str(folder / "home"),
@@ -37,19 +35,8 @@ class Desk:
             "TENSAFE_KEY_PASSPHRASE": secrets.token_urlsafe(24),
             "HF_HUB_OFFLINE": "1",
         }
-        with tickets.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        question, answer = list(rows[0])[-2:] if "message" not in rows[0] else ("message", "intent")
-        self.columns = question, answer
-        with self.data.open("w", encoding="utf-8", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows[:ROWS])
-        lines = [
-            json.dumps({"prompt": row[question], "completion": row[answer]})
-            for row in rows[-TEST_ROWS:]
-        ]
-        self.held_out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines = tickets.read_bytes().splitlines(keepends=True)
+        self.data.write_bytes(b"".join(lines[: ROWS + 1]))
 
     def start_host(self) -> subprocess.Popen[str]:
         """`tensafe serve`; gives the process once it tells its addresses."""
@@ -121,6 +108,10 @@ async def drive(desk: Desk) -> dict[str, Any]:
             {"task": "sort a help desk's tickets", "folder": str(Path(package).parent)},
         )  # fmt: skip
         figures["chosen"] = chosen["best"] == package
+        # The run's held-out side is what the slot's adapters are judged by.
+        await anyio.to_thread.run_sync(
+            desk.tensafe, "slot", "set", SLOT, "--held-out", str(desk.folder / "run")
+        )
         swap = await _call(
             client, "request_swap",
             {"slot": SLOT, "packages": [package], "reason": "first version"},

@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 
-from evidence._mcp_drive import SLOT, TOOLS, Desk, drive
+from evidence._mcp_drive import TOOLS, Desk, drive
 from evidence._report import conclude
 from tensafe.skills.skill_folder import TG_TINKER, own_skill, write_skill
 from tensafe.skills.tg_tinker.triggers import route
@@ -79,7 +79,6 @@ def main() -> None:
         desk = Desk(folder, TICKETS)
         host = desk.start_host()
         try:
-            desk.tensafe("slot", "set", SLOT, "--held-out", str(desk.held_out))
             driven = anyio.run(drive, desk)
         finally:
             host.terminate()

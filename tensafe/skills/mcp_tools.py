@@ -19,6 +19,7 @@ import anyio
 from anyio.from_thread import run as call_loop
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 
 from tensafe.errors import TensafeError, UsageError
 from tensafe.gate.records import GateRecord
@@ -36,10 +37,6 @@ INSTRUCTIONS = (
     "resource skill://tg-tinker first. A gate that says no is an answer, not an error: tell its "
     "reason and advice."
 )
-
-
-class ToolError(Exception):
-    """What a tool could not do, in the words that a user of the command line would read."""
 
 
 class _Cancelled(KeyboardInterrupt):

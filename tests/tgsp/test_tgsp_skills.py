@@ -1,0 +1,160 @@
+"""Packages as skills: `tensafe skill`, `tensafe choose`, and the MCP tools that read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+from sample_package import adapter, gates, key_pair, metadata, trusting
+from typer.testing import CliRunner
+
+from tensafe.cli import application
+from tensafe.errors import DataError, UsageError, VerificationError
+from tensafe.skills.chooser import choose_package
+from tensafe.skills.mcp_tools import INSTRUCTIONS, make_server
+from tensafe.skills.skill_folder import own_skill, write_skill
+from tensafe.tgsp import SkillInfo, TrustStore, trust_path, write_package
+from tensafe.tgsp.skill_doc import require_skill_doc
+
+NOBODY = TrustStore({})
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, home: Path) -> Path:
+    """A folder with three packages, of which one was changed after it was signed."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    trust_path().parent.mkdir(parents=True, exist_ok=True)
+    for name, description, domain in (
+        ("support-routing", "Names the department for a customer's message.", "support"),
+        ("parking-law", "Answers questions about parking fines and traffic law.", "law"),
+        ("broken", "Answers questions about parking fines and traffic law.", "law"),
+    ):
+        told = metadata(
+            name=name, domain=domain, skill=SkillInfo(description), skill_doc=document(name)
+        )
+        write_package(
+            folder / f"{name}.tgsp",
+            payload=adapter(), metadata=told, gates=gates(), signer=key_pair(),
+        )  # fmt: skip
+    broken = bytearray((folder / "broken.tgsp").read_bytes())
+    broken[-1] ^= 1
+    (folder / "broken.tgsp").write_bytes(broken)
+    return folder
+
+
+def document(name: str) -> str:
+    return f"---\nname: {name}\ndescription: What {name} is for.\n---\n\n# {name}\n"
+
+
+def tensafe(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(application(), list(arguments))
+    if isinstance(done.exception, VerificationError):
+        return done.exception.exit_code, str(done.exception)
+    return done.exit_code, done.stdout
+
+
+def test_own_skill_keeps_the_rules_and_names_every_trigger() -> None:
+    require_skill_doc(own_skill())
+    for words in ("Create a LoRA", "Create a TGSP adapter", "Turn this into a LoRA",
+                  "Improve this adapter", "Train an adapter from this data",
+                  "Build a LoRA for [domain]", "Fine-tune on this dataset"):  # fmt: skip
+        assert words in own_skill()
+
+
+def test_commands_named_in_the_skill_exist() -> None:
+    from re import findall
+
+    from typer.main import get_command
+
+    known = set(get_command(application()).commands)  # pyright: ignore
+    assert set(findall(r"`tensafe (\w+)", own_skill())) <= known
+
+
+def test_skill_prints_and_writes(shelf: Path, tmp_path: Path) -> None:
+    assert tensafe("skill", str(shelf / "parking-law.tgsp")) == (0, document("parking-law"))
+    code, text = tensafe("skill", "--out", str(tmp_path / "skills"))
+    assert code == 0
+    assert Path(text.strip()) == tmp_path / "skills" / "tg-tinker" / "SKILL.md"
+    code, text = tensafe("skill", str(shelf / "parking-law.tgsp"), "--json")
+    assert json.loads(text)["is_trusted"] is False
+    assert tensafe("skill", str(shelf / "broken.tgsp"))[0] == 4
+
+
+def test_another_document_is_not_overwritten(tmp_path: Path) -> None:
+    write_skill(document("a"), "a", tmp_path)
+    write_skill(document("a"), "a", tmp_path)
+    with pytest.raises(DataError, match="exists with another text"):
+        write_skill(document("b"), "a", tmp_path)
+
+
+def test_chooser_takes_what_fits_and_leaves_out_what_is_broken(shelf: Path) -> None:
+    choice = choose_package("Is my parking fine lawful?", shelf, NOBODY)
+    assert choice.best is not None
+    assert choice.best.name == "parking-law"
+    assert not choice.best.is_trusted
+    assert [path.name for path, _ in choice.left_out] == ["broken.tgsp"]
+    trusted = choose_package("parking", shelf, trusting(key_pair().public))
+    assert trusted.best is not None
+    assert trusted.best.is_trusted
+    none = choose_package("compose a symphony for strings", shelf, NOBODY)
+    assert none.best is None
+
+
+def test_choose_says_when_none_fits(shelf: Path) -> None:
+    code, text = tensafe("choose", "which department handles this message", "--folder", str(shelf))
+    assert code == 0
+    assert "fits" in text.splitlines()[0]
+    assert "support-routing" in text.splitlines()[0]
+    code, text = tensafe("choose", "compose a symphony", "--folder", str(shelf), "--json")
+    assert code == 3
+    assert json.loads(text)["best"] is None
+
+
+@pytest.mark.parametrize("task", ["", "the of and"])
+def test_task_without_words_is_refused(shelf: Path, task: str) -> None:
+    with pytest.raises(UsageError, match="no word to go by"):
+        choose_package(task, shelf, NOBODY)
+
+
+def test_empty_and_missing_folders_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no \.tgsp"):
+        choose_package("parking", tmp_path, NOBODY)
+    with pytest.raises(UsageError, match="is no folder"):
+        choose_package("parking", tmp_path / "none", NOBODY)
+
+
+def test_mcp_client_reads_verifies_and_chooses(shelf: Path) -> None:
+    async def drive() -> None:
+        async with Client(make_server()) as client:
+            assert client.instructions == INSTRUCTIONS
+            skill = await client.read_resource("skill://tg-tinker")
+            assert "tg-tinker" in str(skill.contents)
+            good = {"package": str(shelf / "parking-law.tgsp")}
+            found = await client.call_tool("verify_adapter", good)
+            assert structured(found)["verdict"] == "untrusted"
+            bad = await client.call_tool("verify_adapter", {"package": str(shelf / "broken.tgsp")})
+            assert structured(bad)["is_intact"] is False
+            read = await client.call_tool("read_skill", good)
+            assert structured(read)["document"] == document("parking-law")
+            refused = await client.call_tool("read_skill", {"package": str(shelf / "broken.tgsp")})
+            assert refused.is_error
+            chosen = await client.call_tool(
+                "choose_adapter", {"task": "parking fines", "folder": str(shelf)}
+            )
+            assert structured(chosen)["best"] == good["package"]
+            missing = await client.call_tool("analyze_data", {"data": str(shelf / "none.csv")})
+            assert missing.is_error
+            assert "none.csv" in str(missing.content)
+            asked = await client.call_tool("route_request", {"sentence": "Create a LoRA"})
+            assert structured(asked)["trigger"] == "create_lora"
+
+    anyio.run(drive)
+
+
+def structured(answer: object) -> dict[str, object]:
+    found = answer.structured_content  # type: ignore[attr-defined]
+    return found.get("result", found)
