@@ -89,7 +89,8 @@ async def drive(desk: Desk) -> dict[str, Any]:
         figures["cancelled_after"] = await _cancelled(client, wanted)
         steps: list[int] = []
 
-        async def told(_done: float, _total: float | None, message: str | None) -> None:
+        async def told(progress: float, total: float | None, message: str | None) -> None:
+            del progress, total
             if message and message.startswith("step "):
                 steps.append(int(message.split()[1].split("/")[0]))
 
@@ -136,7 +137,8 @@ async def _cancelled(client: Client, wanted: dict[str, Any]) -> int:
     at = 0
     with anyio.CancelScope() as scope:
 
-        async def stop(_done: float, _total: float | None, message: str | None) -> None:
+        async def stop(progress: float, total: float | None, message: str | None) -> None:
+            del progress, total
             nonlocal at
             if message and message.startswith("step "):
                 at = int(message.split()[1].split("/")[0])
