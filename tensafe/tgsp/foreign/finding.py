@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,10 +147,9 @@ def _pickle(source: Path, path: Path, config: dict[str, Any]) -> FoundAdapter:
             warnings.simplefilter("ignore")
             loaded: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-        if "GLOBAL" in str(error):
-            named = str(error).split("GLOBAL", 1)[1].split()[0]
-            reason = f"it names the Python object {named}"
+        named = re.search(r"GLOBAL (\S+)|WeightsUnpickler error: ([^\n]+)", str(error))
+        first = (str(error).strip().splitlines() or [repr(error)])[0]
+        reason = next(filter(None, named.groups())) if named else first
         raise VerificationError(
             f"{path}: holds something other than tensors, so it was not loaded ({reason[:200]}); "
             "ask its maker for safetensors"
