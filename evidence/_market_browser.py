@@ -139,7 +139,9 @@ def _steps(page: Any, url: str, pictures: Path) -> dict[str, bool]:
     for path in ("", "packages/support-routing", "packages/hostile", "creators/ada"):
         page.goto(f"{url}/{path}")
         width = int(page.evaluate("document.documentElement.scrollWidth"))
-        narrow = narrow and width <= _PHONE_PIXELS
+        if width > _PHONE_PIXELS:
+            print(f"            /{path} is {width} pixels wide on a phone")
+            narrow = False
         if path.endswith("support-routing"):
             page.screenshot(path=str(pictures / "marketplace-phone.png"))
     steps["fits_a_phone"] = narrow

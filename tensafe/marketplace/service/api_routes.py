@@ -160,12 +160,12 @@ def _publishing(router: APIRouter, market: Market) -> None:
     async def send(identity: str, request: Request) -> dict[str, object]:
         """Send a promised package's bytes; answers when it was judged and listed."""
         config = market.config
-        promised = await run_in_threadpool(
-            market.catalogue.versions.take_upload, identity, config.upload_timeout_s
-        )
         if slots.locked():
             raise TooManyError("others are uploading: publish again in a minute")
         async with slots:
+            promised = await run_in_threadpool(
+                market.catalogue.versions.take_upload, identity, config.upload_timeout_s
+            )
             with market.packages.arrival(promised) as arrival:
                 try:
                     async with asyncio.timeout(config.upload_timeout_s):

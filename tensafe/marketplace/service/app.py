@@ -42,7 +42,7 @@ def create_app(market: Market) -> FastAPI:
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:
-        market.catalogue.versions.facets()
+        market.catalogue.check()
         return {"status": "ok"}
 
     app.include_router(api_routes(market), prefix=API)

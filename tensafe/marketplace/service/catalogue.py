@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from sqlalchemy import text
+
 from tensafe.errors import MarketplaceError
 from tensafe.marketplace.service.creators import Creators
 from tensafe.marketplace.service.versions import Versions
@@ -38,6 +40,11 @@ class Catalogue:
                 "TENSAFE_MARKETPLACE_DATABASE_URL"
             ) from error
         return cls(database)
+
+    def check(self) -> None:
+        """Ask the database for an answer, whatever it is."""
+        with self.database.read() as session:
+            session.execute(text("SELECT 1"))
 
     def close(self) -> None:
         """Close all connections."""

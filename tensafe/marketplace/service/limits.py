@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections import OrderedDict
@@ -75,7 +76,7 @@ class Guard:
             await send(message)
 
         buckets = self._reads if scope["method"] in _READS else self._writes
-        client = scope["client"][0] if scope.get("client") else ""
+        client = _network(scope["client"][0]) if scope.get("client") else ""
         wait_s = 0.0 if scope["path"] == "/healthz" else buckets.wait_s(client)
         if wait_s > 0:
             answer = JSONResponse(
@@ -89,3 +90,14 @@ class Guard:
             await answer(scope, receive, with_headers)
             return
         await self._app(scope, receive, with_headers)
+
+
+def _network(address: str) -> str:
+    """Who an address is: itself, or its /64 network, of which an IPv6 client has all."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
