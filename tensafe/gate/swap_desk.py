@@ -22,7 +22,7 @@ from tensafe.gate import incident as incidents
 from tensafe.gate.approval import read_approval
 from tensafe.gate.live_quality import LiveVerdict, judge_live
 from tensafe.gate.swap_flow import HostRules, Notify, SwapFlow, quiet, words
-from tensafe.gate.swap_judge import RED_TEAM_FILE, SwapJudge
+from tensafe.gate.swap_judge import SwapJudge
 from tensafe.gate.swap_pointer import SlotPointer
 from tensafe.gate.swap_records import (
     ApprovalMode,
@@ -33,6 +33,7 @@ from tensafe.gate.swap_records import (
     SwapPolicy,
     SwapRecord,
 )
+from tensafe.gate.swap_reproduction import reproduce
 from tensafe.gate.swap_sets import choose
 from tensafe.gate.swap_store import SwapStore, new_id, prompts_as_examples
 from tensafe.gate.swap_worker import Worker
@@ -347,38 +348,9 @@ class SwapDesk:
         """Examine a decided swap again from its kept packages; both verdicts and all figures."""
         record = self.store.record(swap_id)
         settings = self.store.slot_settings(record.slot)
-        return self._worker.submit(lambda: self._again(record, settings)).result()
-
-    def _again(self, record: SwapRecord, settings: SlotSettings) -> dict[str, Any]:
-        fresh = record.model_copy(update={"to_digest": ""})
-        admitted = self._judge.admit(fresh, settings)
-        told: dict[str, Any] = {
-            "swap": record.id,
-            "gate": {"then": record.gate_accepted, "now": not admitted.faults},
-        }
-        is_same = record.gate_accepted == (not admitted.faults)
-        if record.red_team_digest:
-            old = self.store.read_report(record.id, RED_TEAM_FILE)
-            # Judged by the policy and data of then, which are kept by their digests.
-            then = settings.model_copy(
-                update={
-                    "policy": SwapPolicy.model_validate(old["policy"]),
-                    "held_out_digest": old["held_out_digest"],
-                    "safety_digest": old["safety_digest"],
-                }
-            )
-            report = self._judge.examine(record, then, is_afresh=True)
-            before = {check["name"]: check["value"] for check in old["checks"]}
-            gap = max(
-                (abs(before.get(name, 1e9) - value) for name, value in report.figures.items()),
-                default=0.0,
-            )
-            told["red_team"] = {"then": old["passed"], "now": report.passed}
-            told["figures"] = {"then": before, "now": report.figures, "largest_gap": gap}
-            is_same = (
-                is_same and old["passed"] == report.passed and before.keys() == set(report.figures)
-            )
-        return {**told, "same_verdict": is_same}
+        return self._worker.submit(
+            lambda: reproduce(record, settings, self._judge, self.store)
+        ).result()
 
     def _take_back(self, slot: str, verdict: LiveVerdict) -> LiveVerdict:
         try:
