@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import random
@@ -24,7 +25,7 @@ from aragora.training.model_registry import ModelRegistry
 from aragora.training.training_scheduler import TrainingScheduler
 from evidence._job_histories import outcomes, wrong_in
 from evidence._job_worker import work
-from evidence._postgres import postgres_cluster
+from evidence._postgres_cluster import NoPostgresError, running_cluster
 from evidence._report import conclude
 from evidence.arena_faults import start_server
 
@@ -205,17 +206,17 @@ def main() -> None:
     wanted = parser.parse_args()
     figures: dict[str, Any] = {}
     os.environ["TINKER_ENGINE_LOG_LEVEL"] = "warning"
-    with tempfile.TemporaryDirectory() as name, postgres_cluster() as cluster:
-        home = Path(name)
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        databases = {"sqlite": f"sqlite:///{home / 'jobs.sqlite3'}"}
+        try:
+            databases["postgresql"] = stack.enter_context(running_cluster())
+        except NoPostgresError as error:
+            print(error)
         process, base_url, key = start_server(home)
         try:
             os.environ["TINKER_BASE_URL"], os.environ["TINKER_API_KEY"] = base_url, key
             os.environ["OMP_NUM_THREADS"] = "1"
-            databases = {"sqlite": f"sqlite:///{home / 'jobs.sqlite3'}"}
-            if cluster is None:
-                print("no PostgreSQL on this machine: install Debian's package postgresql")
-            else:
-                databases["postgresql"] = cluster
             chosen = [one for one in databases if wanted.database in (None, one)]
             for kind in chosen:
                 os.environ["ARAGORA_HOME"] = str(home / kind)
