@@ -119,8 +119,9 @@ async def let_adapters_in(folder: Path) -> None:
         for seed, name in ((11, "security-expert"), (12, "performance-expert")):
             rows = [{"messages": e.messages} for e in task_dataset("sorting", seed).train[:160]]
             made = await client.train_sft(
-                rows, adapter_name=name, lora_rank=8, epochs=2, learning_rate=2e-3, seed=seed
-            )
+                rows, adapter_name=f"aragora-{name.removesuffix('-expert')}-v1", lora_rank=8,
+                epochs=2, learning_rate=2e-3, seed=seed,
+            )  # fmt: skip
             await client.save_checkpoint(made.model_id, folder / name)
             for agent_name in ("tinker-security", "multi-expert"):
                 agent = TinkerAgent(agent_name, admission=PackageAdmission())

@@ -7,11 +7,12 @@ each state: waiting, running, waiting for a retry, over.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import random
-import sys
 import tempfile
 import time
 from multiprocessing.process import BaseProcess
@@ -24,7 +25,7 @@ from aragora.training.model_registry import ModelRegistry
 from aragora.training.training_scheduler import TrainingScheduler
 from evidence._job_histories import outcomes, wrong_in
 from evidence._job_worker import work
-from evidence._postgres import postgres_cluster
+from evidence._postgres_cluster import NoPostgresError, running_cluster
 from evidence._report import conclude
 from evidence.arena_faults import start_server
 
@@ -138,14 +139,14 @@ async def until_it_trains(scheduler: TrainingScheduler, job_id: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def one_database(url: str, home: Path) -> dict[str, Any]:
+async def one_database(url: str, count: int) -> dict[str, Any]:
     """All jobs on one database; what came of them."""
     registry = ModelRegistry(os.environ["TINKER_MODEL_REGISTRY"])
     draw = random.Random(7)
     began = time.monotonic()
     with Memory.open(url) as memory:
         scheduler = TrainingScheduler(memory, workers=0, lease_s=LEASE_S, registry=registry)
-        for number in range(JOBS):
+        for number in range(count):
             await scheduler.schedule_sft(
                 adapter_name=f"job-{number}",
                 training_data=records(number),
@@ -199,25 +200,29 @@ async def one_database(url: str, home: Path) -> dict[str, Any]:
 
 def main() -> None:
     """SQLite first, then PostgreSQL."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=JOBS, help="fewer, for a look")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), help="one, for a look")
+    wanted = parser.parse_args()
     figures: dict[str, Any] = {}
     os.environ["TINKER_ENGINE_LOG_LEVEL"] = "warning"
-    with tempfile.TemporaryDirectory() as name, postgres_cluster() as cluster:
-        home = Path(name)
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        databases = {"sqlite": f"sqlite:///{home / 'jobs.sqlite3'}"}
+        try:
+            databases["postgresql"] = stack.enter_context(running_cluster())
+        except NoPostgresError as error:
+            print(error)
         process, base_url, key = start_server(home)
         try:
             os.environ["TINKER_BASE_URL"], os.environ["TINKER_API_KEY"] = base_url, key
             os.environ["OMP_NUM_THREADS"] = "1"
-            databases = {"sqlite": f"sqlite:///{home / 'jobs.sqlite3'}"}
-            if cluster is None:
-                print("no PostgreSQL on this machine: install Debian's package postgresql")
-            else:
-                databases["postgresql"] = cluster
-            chosen = [one for one in databases if not sys.argv[1:] or one in sys.argv[1:]]
+            chosen = [one for one in databases if wanted.database in (None, one)]
             for kind in chosen:
                 os.environ["ARAGORA_HOME"] = str(home / kind)
                 os.environ["TINKER_MODEL_REGISTRY"] = str(home / f"{kind}.json")
                 print(f"{kind}:", flush=True)
-                figures[kind] = asyncio.run(one_database(databases[kind], home))
+                figures[kind] = asyncio.run(one_database(databases[kind], wanted.jobs))
                 print(f"  {figures[kind]}", flush=True)
         finally:
             process.terminate()
@@ -226,9 +231,9 @@ def main() -> None:
         "scheduler",
         figures,
         holds=bool(figures)
-        and (len(figures) == 2 or bool(sys.argv[1:]))
+        and (len(figures) == 2 or wanted.database is not None)
         and all(
-            found["completed_once"] == JOBS
+            found["completed_once"] == wanted.jobs
             and not found["wrong_states"]
             and found["kills"] > 0
             and all(found["cancel"].values())

@@ -125,6 +125,8 @@ class JobWorker:
 
     def attend(self, lease: Lease, stop: threading.Event) -> None:
         """Work on one claimed job and store its outcome, failures included."""
+        from tinker_engine.errors import EngineError
+
         control = JobControl(self._queue, lease, stop)
         job_id = lease.job.job_id
         try:
@@ -140,7 +142,9 @@ class JobWorker:
             self._closing(lease, lambda: self._queue.release(lease, reason))
         # A process edge: a job must not take its worker down, whatever its libraries raise.
         except Exception as error:
-            logger.exception("%s: job %s failed", self.name, job_id)
+            # Errors raised on purpose say all there is to say.
+            trace = None if isinstance(error, AragoraError | EngineError) else error
+            logger.warning("%s: job %s failed: %s", self.name, job_id, error, exc_info=trace)
             reason, may_retry = f"{type(error).__name__}: {error}", is_passing(error)
             self._closing(lease, lambda: self._queue.fail(lease, reason, may_retry=may_retry))
 

@@ -16,7 +16,7 @@ from aragora.memory import Memory, new_id
 from aragora.training.job_queue import JobQueue, Lease, LeaseLostError, QueueLimits
 from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
 from aragora.training.job_worker import JobControl, JobWorker
-from evidence._postgres import postgres_cluster
+from evidence._postgres_cluster import NoPostgresError, running_cluster
 from tinker_engine.errors import RequestError, ServerUnavailableError
 
 DONE = {"model_id": "m-v1"}
@@ -25,10 +25,11 @@ DONE = {"model_id": "m-v1"}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'aragora[postgres]'")
-    with postgres_cluster() as url:
-        if url is None:
-            pytest.skip("no PostgreSQL server binaries (initdb) on this machine")
-        yield url
+    try:
+        with running_cluster() as url:
+            yield url
+    except NoPostgresError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
