@@ -1,4 +1,4 @@
-"""A bank's message routing with planted weak spots, and customers who know only what customers know.
+"""A bank's message routing with planted weak spots, and customers who know what customers know.
 
 The first training set lacks two desks altogether ("top ups" and "currency") and has a dozen
 messages of a third ("identity"). The customers' own words for each desk were written without the

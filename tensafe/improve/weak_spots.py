@@ -49,7 +49,9 @@ class WeakSpot:
 
 def spot_of(document: dict[str, Any]) -> WeakSpot:
     """A weak spot from its JSON; raises KeyError or TypeError for anything else."""
-    return WeakSpot(**{**document, "examples": tuple(document["examples"])})
+    fields: dict[str, Any] = dict(document)
+    fields["examples"] = tuple(fields["examples"])
+    return WeakSpot(**fields)
 
 
 def find_weak_spots(
