@@ -44,7 +44,6 @@ _NOT_PASSED = frozenset(
         "accept-encoding",
     }
 )  # fmt: skip
-)
 
 
 class Recorder:
