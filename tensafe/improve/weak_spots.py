@@ -60,7 +60,8 @@ def find_weak_spots(
     """The groups, largest first; `wanted` are the better answers in the order of `weak`."""
     if not weak:
         return []
-    texts = [words(one.interaction.asked) for one in weak]
+    # Numbers tell customers apart, not what they want.
+    texts = [[word for word in words(one.interaction.asked) if not word.isdigit()] for one in weak]
     groups = _grouped(texts[:_MOST_CLUSTERED])
     common = Counter(word for one in traffic for word in set(words(one.asked)))
     spots: list[WeakSpot] = []
@@ -112,7 +113,9 @@ def _vectors(texts: Sequence[Sequence[str]]) -> FloatMatrix:
     left, strengths, _ = np.linalg.svd(weights, full_matrices=False)
     size = min(_DIMENSIONS, len(strengths))
     reduced: FloatMatrix = left[:, :size] * strengths[:size]
-    return reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
+    units: FloatMatrix = reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
+    # Rounding errors alone must not make two groups of equal texts.
+    return np.round(units, 9)
 
 
 def _name(texts: Sequence[Sequence[str]], common: Counter[str], traffic: int) -> str:
