@@ -3,7 +3,7 @@
 Budgets belong to records. A new record that no release has used has its whole lifetime budget, and
 new records compose in parallel with old ones. A replayed record is charged again, so only what its
 lifetime budget leaves can be spent on it; where that is too little, the current adapter's own
-answers to new, confirmed requests are replayed instead, which costs the old records nothing: the
+answers to new requests are replayed instead, which costs the old records nothing: the
 adapter is released already.
 """
 

@@ -64,6 +64,7 @@ class Improvement:
             "verdicts": plan.verdicts,
             "weak_spots": [{"name": s.name, "size": s.size} for s in plan.weak_spots],
             "better_answers": plan.how,
+            "confirmed": plan.confirmed,
             "unresolved": plan.unresolved,
             "new_train": plan.new_train,
             "new_test": plan.new_test,

@@ -48,6 +48,7 @@ class Plan:
     verdicts: dict[str, int]
     weak_spots: tuple[WeakSpot, ...]
     how: dict[str, int]
+    confirmed: int
     unresolved: int
     contradictory: int
     new_train: int
@@ -142,6 +143,7 @@ def _decide(
         verdicts=verdicts,
         weak_spots=tuple(spots),
         how=targeted.how,
+        confirmed=targeted.confirmed,
         unresolved=len(targeted.unresolved),
         contradictory=targeted.contradictory,
         new_train=len(targeted.train),
@@ -171,7 +173,7 @@ def _replay(
 ) -> tuple[Example, ...]:
     if budget.replay == "none":
         return ()
-    pool = current.earlier if budget.replay == "records" else targeted.confirmed
+    pool = current.earlier if budget.replay == "records" else targeted.own
     return replayed(pool, len(targeted.train), config.replay_share)
 
 

@@ -40,7 +40,8 @@ def tell(improvement: Improvement, current: Current) -> str:
         "## What was done",
         "",
         f"- better answers: {how}; {plan.unresolved} stay open for a person "
-        "(`needs_a_person.jsonl`)",
+        "(`needs_a_person.jsonl`); "
+        f"{plan.confirmed} answers were confirmed",
         f"- {plan.new_train} new training examples, {plan.replayed} replayed "
         f"({plan.budget.replay}), {plan.new_test} new ones held out",
         f"- privacy: {plan.budget.reason}",

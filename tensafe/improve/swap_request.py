@@ -6,9 +6,11 @@ and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from tensafe.tgsp import package_digest
 
@@ -39,42 +41,81 @@ class SwapDoor(Protocol):
         ...
 
 
+class SwapRecord(Protocol):
+    """What the loop reads of a host's record of a swap."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def is_final(self) -> bool: ...  # noqa: D102
+    @property
+    def packages(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def requested_by(self) -> str: ...  # noqa: D102
+    @property
+    def reasons(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def incident(self) -> str: ...  # noqa: D102
+
+
+class SwapHost(Protocol):
+    """What the loop asks of a host of slots."""
+
+    def swaps(self, slot: str | None = None) -> Sequence[SwapRecord]:
+        """All swaps of a slot, oldest first."""
+        ...
+
+    def request(self, slot: str, packages: Sequence[Path], *, by: str, reason: str) -> SwapRecord:
+        """Ask for a change."""
+        ...
+
+    def wait(self, swap_id: str, timeout_s: float | None = None) -> SwapRecord:
+        """Wait until a swap is decided, or waits for a human."""
+        ...
+
+    def status(self, swap_id: str) -> SwapRecord:
+        """Where a swap stands."""
+        ...
+
+
 class HostDoor:
-    """A `SwapDoor` to the host that serves the slots of this tensafe home (`tensafe serve`)."""
+    """A `SwapDoor` to a host of slots; by default the one of this tensafe home, when asked.
+
+    Its calls raise UsageError when there is no host, or no such slot or swap.
+    """
+
+    def __init__(self, host: SwapHost | None = None) -> None:
+        self._host = host
 
     def ask_for_swap(self, slot: str, package: Path, reason: str) -> SwapAnswer:
-        """Ask, and wait until it is decided or waits for a human.
-
-        Raises:
-            UsageError: there is no host, or no such slot.
-        """
-        from tensafe.gate.swap import find_host, request_swap
-
-        host, digest = find_host(), package_digest(package)
-        for known in reversed(host.swaps(slot)):
-            if known.packages == (digest,) and known.requested_by == ASKER:
-                return _answer(host.wait(known.id, _WAIT_S))
-        return _answer(
-            request_swap(slot, [package], by=ASKER, reason=reason, service=host, timeout_s=_WAIT_S)
-        )
+        """Ask, and wait until it is decided or waits for a human."""
+        host, digest = self._found(), package_digest(package)
+        # A loop that was killed after it had asked finds what it asked for.
+        known = [
+            record
+            for record in host.swaps(slot)
+            if tuple(record.packages) == (digest,) and record.requested_by == ASKER
+        ]
+        asked = known[-1] if known else host.request(slot, [package], by=ASKER, reason=reason)
+        return _answer(host.wait(asked.id, _WAIT_S))
 
     def look(self, swap_id: str) -> SwapAnswer:
-        """Where a swap stands now.
+        """Where a swap stands now."""
+        return _answer(self._found().status(swap_id))
 
-        Raises:
-            UsageError: there is no host, or no such swap.
-        """
-        from tensafe.gate.swap import swap_status
+    def _found(self) -> SwapHost:
+        if self._host is None:
+            swap: Any = import_module("tensafe.gate.swap")
+            self._host = swap.find_host()
+        assert self._host is not None
+        return self._host
 
-        return _answer(swap_status(swap_id))
 
-
-def _answer(record: object) -> SwapAnswer:
-    from tensafe.gate.swap import SwapRecord
-
-    assert isinstance(record, SwapRecord)
+def _answer(record: SwapRecord) -> SwapAnswer:
     if record.state == "applied":
         verdict: SwapVerdict = "applied"
     else:
         verdict = "rejected" if record.is_final else "waiting"
-    return SwapAnswer(verdict, record.id, record.reasons, record.incident)
+    return SwapAnswer(verdict, record.id, tuple(record.reasons), record.incident)

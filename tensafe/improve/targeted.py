@@ -22,21 +22,24 @@ from tensafe.improve.interactions import Interaction
 from tensafe.improve.scoring import Scored
 
 SOURCE = "interactions"
+# Mean token probability from which an answer that nobody judged is the adapter's own for replay.
+SURE = 0.9
 
 
 @dataclass(frozen=True)
 class Targeted:
     """New records by side, how their answers were found, and what stays open.
 
-    `train` are mended answers alone. `test` are mended and confirmed ones: mended ones alone were
-    chosen because the old version fails on them, so any other version would seem to gain.
-    `confirmed` are the training side of what people called good, with the adapter's own answers;
-    answers are replayed from them.
+    Both sides hold mended and confirmed answers (those that people called good): mended ones alone
+    would teach that what is usual is wrong, and as a test they would flatter any other version,
+    having been chosen because the old one fails on them. `own` are answers that nobody judged and
+    the current adapter is sure of; answers are replayed from them.
     """
 
     train: tuple[Example, ...]
     test: tuple[Example, ...]
-    confirmed: tuple[Example, ...]
+    own: tuple[Example, ...]
+    confirmed: int
     how: dict[str, int]
     unresolved: tuple[Interaction, ...]
     contradictory: int
@@ -68,11 +71,21 @@ def build_targeted(
     kept, contradictory = _without_contradictions([*mended, *praised])
     chosen = [example for example in kept if prompt_key(example) not in known]
     wanted = {example.digest for example in mended}
-    train = [example for example in chosen if not is_held_out(example, test_share)]
+    taken = known | {prompt_key(example) for example in kept}
+    sure = [
+        _example(one.interaction, one.interaction.answer, redact_pii=redact_pii)
+        for one in scored
+        if one.verdict == "unrated" and (one.confidence or 0.0) >= SURE
+    ]
     return Targeted(
-        train=tuple(example for example in train if example.digest in wanted),
+        train=tuple(example for example in chosen if not is_held_out(example, test_share)),
         test=tuple(example for example in chosen if is_held_out(example, test_share)),
-        confirmed=tuple(example for example in train if example.digest not in wanted),
+        own=tuple(
+            e
+            for e in _unique(sure)
+            if prompt_key(e) not in taken and not is_held_out(e, test_share)
+        ),
+        confirmed=sum(example.digest not in wanted for example in chosen),
         how=dict(how),
         unresolved=unresolved,
         contradictory=contradictory,
@@ -80,10 +93,13 @@ def build_targeted(
 
 
 def replayed(pool: Sequence[Example], new: int, share: float) -> tuple[Example, ...]:
-    """As many earlier records as make `share` of a mix with `new` others, by their hash."""
+    """About as many of a pool as make `share` of a mix with `new` others, drawn by their hash."""
     wanted = round(new * share / (1.0 - share))
-    ranked = sorted(pool, key=lambda e: hashlib.sha256(f"replay {e.digest}".encode()).digest())
-    return tuple(ranked[:wanted])
+    if not pool:
+        return ()
+    # A threshold, not the first so many of a ranking: one record's draw is no other's.
+    limit = min(1.0, wanted / len(pool)) * 16**8
+    return tuple(e for e in pool if int(_draw(e)[:8], 16) < limit)
 
 
 def is_held_out(example: Example, share: float) -> bool:
@@ -95,6 +111,15 @@ def prompt_key(example: Example) -> str:
     """Hex SHA-256 of what is asked, without case and punctuation."""
     asked = [(turn["role"], normalised(turn["content"])) for turn in example.prompt]
     return hashlib.sha256(json.dumps(asked).encode("utf-8")).hexdigest()
+
+
+def _unique(examples: Iterable[Example]) -> list[Example]:
+    found = {prompt_key(example): example for example in examples}
+    return sorted(found.values(), key=lambda e: e.digest)
+
+
+def _draw(example: Example) -> str:
+    return hashlib.sha256(f"replay {example.digest}".encode()).hexdigest()
 
 
 def _example(one: Interaction, answer: str, *, redact_pii: bool) -> Example:
