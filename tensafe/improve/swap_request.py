@@ -45,19 +45,19 @@ class SwapRecord(Protocol):
     """What the loop reads of a host's record of a swap."""
 
     @property
-    def id(self) -> str: ...  # noqa: D102
+    def id(self) -> str: ...
     @property
-    def state(self) -> str: ...  # noqa: D102
+    def state(self) -> str: ...
     @property
-    def is_final(self) -> bool: ...  # noqa: D102
+    def is_final(self) -> bool: ...
     @property
-    def packages(self) -> Sequence[str]: ...  # noqa: D102
+    def packages(self) -> Sequence[str]: ...
     @property
-    def requested_by(self) -> str: ...  # noqa: D102
+    def requested_by(self) -> str: ...
     @property
-    def reasons(self) -> Sequence[str]: ...  # noqa: D102
+    def reasons(self) -> Sequence[str]: ...
     @property
-    def incident(self) -> str: ...  # noqa: D102
+    def incident(self) -> str: ...
 
 
 class SwapHost(Protocol):
