@@ -68,14 +68,20 @@ class Message:
 
 @dataclass(frozen=True)
 class RoutingTask:
-    """The first training set, traffic that comes later, and an unseen test set; all disjoint."""
+    """The first training set, later traffic, the operator's own checks, an unseen test set.
+
+    All are disjoint.
+    """
 
     first: tuple[Message, ...]
     traffic: tuple[Message, ...]
+    operators: tuple[Message, ...]
     test: tuple[Message, ...]
 
 
-def routing_task(shared: Path, *, per_desk: int, traffic: int, test: int, seed: int) -> RoutingTask:
+def routing_task(
+    shared: Path, *, per_desk: int, traffic: int, test: int, operators: int, seed: int
+) -> RoutingTask:
     """`per_desk` first messages of each desk that is not planted; `test` of every desk."""
     by_desk: dict[str, list[str]] = defaultdict(list)
     with (shared / "tables" / "banking7" / "train.csv").open(encoding="utf-8", newline="") as file:
@@ -84,18 +90,21 @@ def routing_task(shared: Path, *, per_desk: int, traffic: int, test: int, seed: 
             if len(text) <= _MOST_LETTERS:
                 by_desk[row["department"]].append(text)
     generator = random.Random(seed)
-    first, later, held = list[Message](), list[Message](), list[Message]()
+    first, later = list[Message](), list[Message]()
+    held, checks = list[Message](), list[Message]()
     for desk in sorted(by_desk):
         texts = sorted(set(by_desk[desk]))
         generator.shuffle(texts)
         count = 0 if desk in MISSING else _SCARCE_ROWS if desk == SCARCE else per_desk
         first += [Message(text, desk) for text in texts[:count]]
-        held += [Message(text, desk) for text in texts[count : count + test]]
+        rest = texts[count:]
+        held += [Message(text, desk) for text in rest[:test]]
+        checks += [Message(text, desk) for text in rest[test : test + operators]]
         # Traffic is what customers happen to ask: every desk by its natural share.
-        later += [Message(text, desk) for text in texts[count + test :]]
+        later += [Message(text, desk) for text in rest[test + operators :]]
     generator.shuffle(later)
     generator.shuffle(first)
-    return RoutingTask(tuple(first), tuple(later[:traffic]), tuple(held))
+    return RoutingTask(tuple(first), tuple(later[:traffic]), tuple(checks), tuple(held))
 
 
 def write_first(task: RoutingTask, path: Path) -> None:
