@@ -30,7 +30,11 @@ Examples:
 
   tensafe watch --out watch/support --status
 
-  tensafe watch --out watch/support --pause    (and --resume, --stop)
+  tensafe watch --out watch/support --pause
+
+  tensafe watch --out watch/support --resume
+
+  tensafe watch --out watch/support --stop
 """
 
 
@@ -109,7 +113,7 @@ def watch(
 
     if pause or resume or stop or status:
         if out is None or sum((pause, resume, stop, status)) > 1:
-            raise UsageError("give --out FOLDER with one of --pause, --resume, --stop, --status")
+            raise UsageError("give --out FOLDER with one of --pause --resume --stop --status")
         _print(steer(out, pause=pause, resume=resume, stop=stop), as_json=as_json)
         return
     if adapter is None:
