@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensafe.data.records import Dataset
-from tensafe.errors import DataError
+from tensafe.errors import DataError, UsageError
 from tensafe.evaluate import AnsweringModel
 from tensafe.files import write_json, write_text
 from tensafe.improve.budget import Budget
@@ -92,6 +92,7 @@ def improve_adapter(
         engine: an open engine to use in place of the one that `config` names.
 
     Raises:
+        UsageError: the engine runs another base.
         DataError: the version or the log can't be used.
         NothingToTrainError: too few better answers were found.
         GateRefusedError: the records' privacy budget is spent.
@@ -131,9 +132,14 @@ def improve_adapter(
             compared.append(_compare(current, dataset, adapter, old, config, folder, view))
             return compared[0].passed
 
-        start = Start(current.adapter, current.parent)
         outcome = adapter_of(
-            settings, dataset, engine, signer, view, start=start, further=is_better
+            settings,
+            dataset,
+            engine,
+            signer,
+            LoggedView(view, folder / "events.jsonl"),
+            start=Start(current.adapter, current.parent),
+            further=is_better,
         )
     improvement = Improvement(plan, compared[0], outcome, current.parent.version + 1)
     write_text(folder / IMPROVE / "improvement.md", tell(improvement, current))
@@ -211,7 +217,7 @@ def _require_base(engine: Connection, current: Current) -> None:
 
     running, wanted = base_info(engine), current.run.base
     if running.digest != wanted.digest:
-        raise DataError(
+        raise UsageError(
             f"the adapter belongs to base {wanted.name} ({wanted.digest[:16]}), the engine runs "
             f"{running.name} ({running.digest[:16]}); start an engine with that base"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tensafe.errors import DataError, GateRefusedError, UsageError
+from tensafe.errors import GateRefusedError, NothingToTrainError, UsageError
 from tensafe.files import private_folder, write_json, write_text
 from tensafe.improve.current import read_current
 from tensafe.improve.decisions import Decisions
@@ -32,6 +33,7 @@ from tensafe.improve.scoring import Scored, score_interactions, verdict_of
 from tensafe.improve.swap_request import HostDoor, SwapAnswer, SwapDoor
 from tensafe.improve.traffic import TRAFFIC_FILE, TrafficStore
 from tensafe.pipeline.events import View
+from tensafe.pipeline.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
     from tensafe.evaluate import AnsweringModel
@@ -125,6 +127,7 @@ class _Loop:
         self.state = LoopState("")
         self._confidence: dict[tuple[str, str], Scored] = {}
         self._model: tuple[str, AnsweringModel] | None = None
+        self._weights: tuple[str, str] | None = None
         self._is_paused = False
         self._told = -1
 
@@ -174,7 +177,12 @@ class _Loop:
 
     def _collect(self) -> bool:
         fresh = self._fresh()
-        weak = [one for one in self._scored(fresh) if one.is_weak]
+        # What an earlier version was blamed for teaches, but is no reason for another cycle.
+        weak = [
+            one
+            for one in self._scored(fresh)
+            if one.is_weak and one.interaction.adapter_digest in ("", self._digest())
+        ]
         needed = self.state.tried + self.config.min_examples
         bad = sum(one.verdict == "bad" for one in weak)
         if len(weak) < needed:
@@ -222,6 +230,14 @@ class _Loop:
             for one in interactions
         ]
 
+    def _digest(self) -> str:
+        """Hex SHA-256 of the current version's weights."""
+        weights = Path(self.state.adapter) / "adapter" / WEIGHTS
+        if self._weights is None or self._weights[0] != self.state.adapter:
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+            self._weights = (self.state.adapter, digest)
+        return self._weights[1]
+
     def _current(self) -> AnsweringModel:
         assert self.engine is not None
         if self._model is None or self._model[0] != self.state.adapter:
@@ -242,7 +258,7 @@ class _Loop:
                 engine=self.engine,
                 view=self.view,
             )
-        except (DataError, GateRefusedError) as error:
+        except (NothingToTrainError, GateRefusedError) as error:
             self._no_gain(f"cycle {state.cycle}: {error}", time.monotonic() - began)
             return
         spent = time.monotonic() - began

@@ -127,20 +127,28 @@ def test_every_limit_stops_it_after_a_restart(
     assert kinds(home)[-2:] == ["went on", "stopped"]
 
 
-def test_too_little_to_learn_from_is_a_cycle_without_gain(home: Path, engine: Connection) -> None:
-    """The whole way of a cycle up to the refusal; two of them and the loop gives up."""
+def test_a_cycle_begins_with_enough_and_is_gone_on_with(home: Path, engine: Connection) -> None:
     packaged_run(home / "run")
     store = TrafficStore(home / "traffic")
     for number in range(8):
         store.record(exchange(number))
-    # The run's base digest is made up, so the improvement refuses the engine that runs.
-    report = run(home, LoopConfig(min_examples=4, patience=1), engine, [])
-    assert kinds(home) == ["began", "trains", "refused", "stopped"]
-    assert (report.state.cycle, report.state.versions, report.state.used) == (1, 0, ())
-    refused = read_decisions(home / "loop")[2]
-    assert "belongs to base" in str(refused["why"])
+    turns = exchange(0).messages
+    store.record(Interaction("of another version", turns, Feedback(0.0), "ab" * 32))
+    # The run's base digest is made up, so the improvement refuses the engine that runs: a fault
+    # that somebody has to mend, and no cycle without gain.
+    with pytest.raises(UsageError, match="belongs to base"):
+        run(home, LoopConfig(min_examples=8), engine, [])
+    assert kinds(home) == ["began", "trains"]
+    assert read_decisions(home / "loop")[1]["weak"] == 8
+    state = read_loop_state(home / "loop")
+    assert state is not None
+    assert (state.phase, state.cycle, state.tried, state.used) == ("training", 1, 8, ())
+    store.record(exchange(99))
+    with pytest.raises(UsageError, match="belongs to base"):
+        run(home, LoopConfig(min_examples=8), engine, [])
+    assert kinds(home) == ["began", "trains", "went on"]
     frozen = (home / "loop" / "cycles" / "0001" / "log.jsonl").read_text().splitlines()
-    assert len(frozen) == 8
+    assert len(frozen) == 9
 
 
 def test_another_version_of_the_settings_is_refused(home: Path, engine: Connection) -> None:
