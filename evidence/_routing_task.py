@@ -1,7 +1,7 @@
 """A bank's message routing with planted weak spots, and customers who know what customers know.
 
-The first training set lacks two desks altogether ("top ups" and "currency") and has a dozen
-messages of a third ("identity"). The customers' own words for each desk were written without the
+The first training set lacks two desks altogether ("identity" and "currency") and has a dozen
+messages of a third ("cash desk"). The customers' own words for each desk were written without the
 desks' names and apart from the operator's list of words (`ANSWERS`), so that not every remark is
 understood. Whoever plays a customer knows which desk would help, in those words, and never the
 label.
@@ -15,8 +15,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-MISSING = ("top ups", "currency")
-SCARCE = "identity"
+MISSING = ("identity", "currency")
+SCARCE = "cash desk"
 WEAK = (*MISSING, SCARCE)
 _SCARCE_ROWS, _MOST_LETTERS = 12, 120
 
@@ -36,7 +36,12 @@ REMARKS: dict[str, tuple[str, ...]] = {
     "cards": ("that's wrong, it is about my card", "no, the plastic itself", "not that, my card"),
     "payments": ("wrong, it's a purchase i made", "no, a merchant charged me", "not right, i paid"),
     "transfers": ("no, i was sending money to somebody", "wrong, it is a transfer", "not that"),
-    "cash desk": ("no, it's about cash from the machine", "wrong, an atm thing", "not helpful"),
+    "cash desk": (
+        "no, it's about cash from the machine",
+        "wrong, an atm thing",
+        "not that, my withdrawal",
+        "that's not it, notes from the wall",
+    ),
     "top ups": (
         "no, i only want to add money to my account",
         "wrong, this is about topping up",
@@ -118,7 +123,7 @@ def write_first(task: RoutingTask, path: Path) -> None:
 class Customers:
     """What customers do with an answer, from a seed: most say nothing, some say what they think."""
 
-    def __init__(self, seed: int, *, speaking: float = 0.8) -> None:
+    def __init__(self, seed: int, *, speaking: float = 0.85) -> None:
         self._random = random.Random(seed)
         self._speaking = speaking
 
@@ -127,6 +132,6 @@ class Customers:
         if self._random.random() >= self._speaking:
             return {}
         if answer.strip() == message.desk:
-            return {"thumbs": "up"} if self._random.random() < 0.5 else {}
+            return {"thumbs": "up"} if self._random.random() < 0.7 else {}
         remark = self._random.choice(REMARKS[message.desk])
         return {"thumbs": "down", "correction": remark}

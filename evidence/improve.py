@@ -159,7 +159,7 @@ def improved(house: House, before: Scores) -> tuple[dict[str, Any], bool]:
     lost = -found["other_test"]["difference"]
     lost_without = -bare["other_test"]["difference"]
     figures["lost_elsewhere"] = {"with_replay": lost, "without_replay": lost_without}
-    holds = (
+    holds = bool(
         exits["with_replay"] == 0
         and found["weak_test"]["difference"] > 0
         and found["weak_test"]["p_value"] < 0.05
@@ -187,7 +187,7 @@ def private_version(house: House) -> tuple[dict[str, Any], bool]:
         "releases_charged": len(_releases(home)) - before,
     }
     print(f"private version: {figures}", flush=True)
-    holds = (
+    holds = bool(
         0 < record["epsilon"] <= 4.0
         and figures["names_its_start"]
         and figures["releases_charged"] == (1 if code == 0 else 0)
