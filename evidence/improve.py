@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,8 @@ from tensafe.data.records import Example
 from tensafe.data.records import Message as Turn
 from tensafe.evaluate import AnsweringModel, compare_paired
 from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.swap import SwapService
+from tensafe.gate.swap_host import hosting
 from tensafe.improve.decisions import read_decisions
 from tensafe.improve.loop_config import RecordingConfig
 from tensafe.improve.models import model_of
@@ -108,7 +109,7 @@ class House:
         return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}
 
 
-def go_live(house: House, host: Any, package: Path) -> str:
+def go_live(house: House, host: SwapService, package: Path) -> str:
     """The slot, judged by the operator's own labelled messages, and the first version in it."""
     held: list[Example] = []
     for number, message in enumerate(house.task.operators):
@@ -260,8 +261,6 @@ def watched(house: House, before: Scores) -> tuple[dict[str, Any], bool]:
 
 def run(folder: Path, shared: Path) -> tuple[dict[str, Any], bool]:
     """All three parts in one folder."""
-    # By name: this claim needs the host of slots, and is listed without it.
-    swap_host: Any = import_module("tensafe.gate.swap_host")
     task = routing_task(
         shared, per_desk=PER_DESK, traffic=TRAFFIC, test=TEST_PER_DESK,
         operators=OPERATORS_PER_DESK, seed=3,
@@ -277,7 +276,7 @@ def run(folder: Path, shared: Path) -> tuple[dict[str, Any], bool]:
     with open_engine("embedded") as engine:
         assert engine.host is not None
         house = House(folder, engine, task)
-        with swap_host.hosting(engine.host.engine, engine.host) as host:
+        with hosting(engine.host.engine, engine.host) as host:
             live = go_live(house, host.desk, package)
             figures: dict[str, Any] = {"first_score": first.outcome["score"], "slot": live}
             figures["traffic"] = record_traffic(house)

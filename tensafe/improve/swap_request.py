@@ -6,12 +6,11 @@ and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+from tensafe.gate.swap import SwapRecord, SwapService, find_host
 from tensafe.tgsp import package_digest
 
 SwapVerdict = Literal["applied", "rejected", "waiting"]
@@ -41,52 +40,13 @@ class SwapDoor(Protocol):
         ...
 
 
-class SwapRecord(Protocol):
-    """What the loop reads of a host's record of a swap."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def is_final(self) -> bool: ...
-    @property
-    def packages(self) -> Sequence[str]: ...
-    @property
-    def requested_by(self) -> str: ...
-    @property
-    def reasons(self) -> Sequence[str]: ...
-    @property
-    def incident(self) -> str: ...
-
-
-class SwapHost(Protocol):
-    """What the loop asks of a host of slots."""
-
-    def swaps(self, slot: str | None = None) -> Sequence[SwapRecord]:
-        """All swaps of a slot, oldest first."""
-        ...
-
-    def request(self, slot: str, packages: Sequence[Path], *, by: str, reason: str) -> SwapRecord:
-        """Ask for a change."""
-        ...
-
-    def wait(self, swap_id: str, timeout_s: float | None = None) -> SwapRecord:
-        """Wait until a swap is decided, or waits for a human."""
-        ...
-
-    def status(self, swap_id: str) -> SwapRecord:
-        """Where a swap stands."""
-        ...
-
-
 class HostDoor:
     """A `SwapDoor` to a host of slots; by default the one of this tensafe home, when asked.
 
     Its calls raise UsageError when there is no host, or no such slot or swap.
     """
 
-    def __init__(self, host: SwapHost | None = None) -> None:
+    def __init__(self, host: SwapService | None = None) -> None:
         self._host = host
 
     def ask_for_swap(self, slot: str, package: Path, reason: str) -> SwapAnswer:
@@ -96,7 +56,7 @@ class HostDoor:
         known = [
             record
             for record in host.swaps(slot)
-            if tuple(record.packages) == (digest,) and record.requested_by == ASKER
+            if record.packages == (digest,) and record.requested_by == ASKER
         ]
         asked = known[-1] if known else host.request(slot, [package], by=ASKER, reason=reason)
         return _answer(host.wait(asked.id, _WAIT_S))
@@ -105,11 +65,9 @@ class HostDoor:
         """Where a swap stands now."""
         return _answer(self._found().status(swap_id))
 
-    def _found(self) -> SwapHost:
+    def _found(self) -> SwapService:
         if self._host is None:
-            swap: Any = import_module("tensafe.gate.swap")
-            self._host = swap.find_host()
-        assert self._host is not None
+            self._host = find_host()
         return self._host
 
 
@@ -118,4 +76,4 @@ def _answer(record: SwapRecord) -> SwapAnswer:
         verdict: SwapVerdict = "applied"
     else:
         verdict = "rejected" if record.is_final else "waiting"
-    return SwapAnswer(verdict, record.id, tuple(record.reasons), record.incident)
+    return SwapAnswer(verdict, record.id, record.reasons, record.incident)
