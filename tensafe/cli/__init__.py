@@ -13,8 +13,8 @@ import typer
 
 COMMANDS = (
     "init", "train", "report", "screen", "pack", "analyze", "verify", "gate", "export", "keys",
-    "serve", "slot", "swap", "import_", "validate", "doctor", "publish", "search", "pull",
-    "marketplace", "skill", "mcp",
+    "serve", "slot", "swap", "improve", "watch", "import_", "validate", "doctor", "publish",
+    "search", "pull", "marketplace", "skill", "mcp",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tensafe.curate.grounding import read_pairs, why_not_grounded
 from tensafe.data.passages import pair_example
 from tensafe.data.questions import Pair
-from tensafe.data.records import Example
+from tensafe.data.records import Example, Message
 from tensafe.errors import TeacherError, UsageError
 
 if TYPE_CHECKING:
@@ -126,6 +126,19 @@ class Teacher:
                 on_passage(done, len(passages))
         return written
 
+    def answer(self, messages: Sequence[Message], *, number: int = 0) -> str:
+        """The reply to a chat; `number` tells several replies to one chat apart.
+
+        Raises:
+            TeacherError: the endpoint can't be reached or refuses; finished replies are kept.
+        """
+        model = self._config.model or self._first_model()
+        return self._said(
+            [dict(turn) for turn in messages],
+            kept_as=(model, f"chat {number}", json.dumps([dict(turn) for turn in messages])),
+            temperature=0.0 if number == 0 else 0.7,
+        )
+
     def _read(self, written: Written, passage: Example, reply: str) -> None:
         pairs = read_pairs(reply)[: self._config.pairs_per_passage]
         if not pairs:
@@ -141,16 +154,22 @@ class Teacher:
 
     def _reply(self, model: str, text: str) -> str:
         instruction = _INSTRUCTION.format(count=self._config.pairs_per_passage)
-        kept = self._replies.get(model, instruction, text)
+        messages = [
+            {"role": "system", "content": instruction},
+            {"role": "user", "content": f"Passage:\n{text}"},
+        ]
+        return self._said(messages, kept_as=(model, instruction, text), temperature=0.0)
+
+    def _said(
+        self, messages: list[dict[str, Any]], *, kept_as: tuple[str, str, str], temperature: float
+    ) -> str:
+        kept = self._replies.get(*kept_as)
         if kept is not None:
             return kept
         request = {
-            "model": model,
-            "messages": [
-                {"role": "system", "content": instruction},
-                {"role": "user", "content": f"Passage:\n{text}"},
-            ],
-            "temperature": 0.0,
+            "model": kept_as[0],
+            "messages": messages,
+            "temperature": temperature,
             "max_tokens": _REPLY_TOKENS,
         }
         answer = self._ask("POST", "/chat/completions", request)
@@ -161,7 +180,7 @@ class Teacher:
                 f"{self._config.url}: the reply to /chat/completions has no choices[0].message."
                 "content; name an OpenAI-compatible chat endpoint with --teacher"
             ) from error
-        self._replies.keep(model, instruction, text, reply)
+        self._replies.keep(*kept_as, reply)
         return reply
 
     def _first_model(self) -> str:

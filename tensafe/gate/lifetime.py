@@ -1,8 +1,8 @@
 """What each record has already spent in released packages.
 
 A package written is a release. The register keeps, for every release, a fingerprint of each
-record that was trained on. Releases that share no record compose in parallel; releases that share
-any are added up, which over-counts and never under-counts.
+record that was trained on. What one record has spent is the sum over the releases that learned
+from it; records compose in parallel, so a set has spent what its most spent record has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FINGERPRINT_DIGITS = 16
 
 @dataclass(frozen=True)
 class Spent:
-    """Privacy already spent by releases that share at least one record with a new data set."""
+    """Privacy already spent by the most spent record of a set, and the releases with any of it."""
 
     epsilon: float
     packages: tuple[str, ...]
@@ -37,7 +37,7 @@ class PrivacyRegister:
         self.path = home / REGISTER
 
     def spent_by(self, records: Sequence[str], *, adapter: str = "") -> Spent:
-        """Sum of epsilon over earlier releases that overlap with these record digests.
+        """The most that one of these records has spent in earlier releases, added up.
 
         Releases of `adapter` itself (its digest) are left out: the same weights in another
         package reveal nothing more.
@@ -51,8 +51,12 @@ class PrivacyRegister:
             for r in self._read()
             if not wanted.isdisjoint(r["records"]) and not _is_of(r, adapter)
         ]
+        by_record: dict[str, float] = dict.fromkeys(wanted, 0.0)
+        for release in hits:
+            for record in wanted.intersection(release["records"]):
+                by_record[record] += float(release["epsilon"])
         return Spent(
-            epsilon=sum(float(r["epsilon"]) for r in hits),
+            epsilon=max(by_record.values(), default=0.0),
             packages=tuple(str(r["package"]) for r in hits),
         )
 

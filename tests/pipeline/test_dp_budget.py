@@ -94,6 +94,14 @@ def test_releases_over_the_same_records_add_up(tmp_path: Path) -> None:
     assert judge(RECORD, spent=spent).verdict == "failed"
 
 
+def test_a_set_has_spent_what_its_most_spent_record_has(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    register.release("first", 5.0, 1e-5, ["a" * 64, "b" * 64])
+    register.release("second", 3.0, 1e-5, ["b" * 64, "c" * 64])
+    assert register.spent_by(["a" * 64, "c" * 64]) == Spent(5.0, ("first", "second"))
+    assert register.spent_by(["a" * 64, "b" * 64]).epsilon == 8.0
+
+
 def test_disjoint_records_compose_in_parallel(tmp_path: Path) -> None:
     register = PrivacyRegister(tmp_path)
     register.release("first", 8.0, 1e-5, ["a" * 64])

@@ -1,0 +1,118 @@
+"""The folder in which live exchanges wait: redacted before they are written, its owner's alone.
+
+    traffic.jsonl    one interaction a line, as `read_log` reads it
+    feedback.jsonl   one opinion a line, by the interaction's id
+
+Both files only grow. A line that a kill cut short is passed over, and the next one is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tensafe.curate.pii import redact
+from tensafe.data.records import Message
+from tensafe.errors import DataError, UsageError
+from tensafe.files import PRIVATE_FILE, private_folder
+from tensafe.improve.interactions import (
+    Feedback,
+    Interaction,
+    feedback_json,
+    feedback_of,
+    interaction_json,
+    read_interaction,
+)
+
+TRAFFIC_FILE, FEEDBACK_FILE = "traffic.jsonl", "feedback.jsonl"
+
+
+class TrafficStore:
+    """Reads and writes that folder; methods may be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = private_folder(folder)
+        self._lock = threading.Lock()
+        self._known = {one.id for one in self.interactions()}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def record(self, one: Interaction) -> dict[str, int]:
+        """Store an exchange without its personal data; gives what was redacted, by kind."""
+        found: Counter[str] = Counter()
+
+        def clean(text: str) -> str:
+            redaction = redact(text)
+            found.update(finding.kind for finding in redaction.findings)
+            return redaction.text
+
+        messages = tuple(Message(role=t["role"], content=clean(t["content"])) for t in one.messages)
+        kept = Interaction(one.id, messages, _clean(one.feedback), one.adapter_digest)
+        with self._lock:
+            self._append(TRAFFIC_FILE, interaction_json(kept))
+            self._known.add(one.id)
+        return dict(found)
+
+    def add_feedback(self, interaction_id: str, feedback: Feedback) -> None:
+        """Store an opinion without its personal data.
+
+        Raises:
+            UsageError: no such exchange is stored, or nothing was said.
+        """
+        if interaction_id not in self._known:
+            raise UsageError(f"there is no stored exchange {interaction_id!r}")
+        if feedback.is_empty:
+            raise UsageError("no feedback: give thumbs, rating, score, edit or correction")
+        with self._lock:
+            record = {"id": interaction_id, **feedback_json(_clean(feedback))}
+            self._append(FEEDBACK_FILE, record)
+
+    def interactions(self) -> list[Interaction]:
+        """All exchanges in their order, each with all that was said of it since."""
+        opinions: dict[str, Feedback] = {}
+        for record in self._records(FEEDBACK_FILE):
+            said = feedback_of(record)
+            opinions[str(record["id"])] = said.over(opinions.get(str(record["id"]), Feedback()))
+        found: list[Interaction] = []
+        for record in self._records(TRAFFIC_FILE):
+            one = read_interaction(record)
+            said = opinions.get(one.id, Feedback()).over(one.feedback)
+            found.append(Interaction(one.id, one.messages, said, one.adapter_digest))
+        return found
+
+    def _records(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.folder / name
+        if not path.exists():
+            return
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record: object = json.loads(line)
+            except ValueError:
+                # What a kill cut short; every line is begun with a newline of its own.
+                continue
+            if not isinstance(record, dict):
+                raise DataError(f"{path}: line {number}: a JSON object was expected")
+            yield record
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        line = ("\n" + json.dumps(record, ensure_ascii=False)).encode("utf-8")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.folder / name, flags, PRIVATE_FILE)
+        try:
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _clean(feedback: Feedback) -> Feedback:
+    return Feedback(feedback.rating, redact(feedback.edit).text, redact(feedback.correction).text)
