@@ -124,8 +124,9 @@ def generic_cases() -> Iterator[Case]:
                     given.append(value)
                 else:
                     kind = _annotation(parameter)
-                    is_choice = isinstance(kind, type) and issubclass(kind, Enum)
-                    given += [parameter.opts[0], next(iter(kind)).value if is_choice else value]
+                    if isinstance(kind, type) and issubclass(kind, Enum):
+                        value = str(next(iter(kind.__members__.values())).value)
+                    given += [parameter.opts[0], value]
             yield Case((*call, *given), -1, "no/such/place.tgsp")
 
 

@@ -8,6 +8,7 @@ stops them.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,7 @@ class Shown:
 
 def browser_program() -> str | None:
     """An installed Chromium, if playwright can drive it."""
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("playwright") is None:
         return None
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
