@@ -95,9 +95,9 @@ def alternate(
         for name in turned:
             found = run(name, folder, threads)
             results[name].append(found)
+            rate = f"{found['tokens_per_cpu_s']:7.{digits}f} {unit}/CPU-s"
             print(
-                f"round {number + 1}  {name:<31} {found['tokens_per_cpu_s']:7.{digits}f} {unit}/CPU-s "
-                f"{found['memory_mb']:7.0f} MB above idle",
+                f"round {number + 1}  {name:<31} {rate} {found['memory_mb']:7.0f} MB above idle",
                 flush=True,
             )
     return results
