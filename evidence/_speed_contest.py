@@ -81,17 +81,23 @@ def _cpu_seconds(x: Any, weight: Any) -> float:
     return time.process_time() - started
 
 
-def alternate(folder: Path, names: Sequence[str], rounds: int, threads: int) -> Results:
-    """All contenders one after the other, `rounds` times, in an order that turns each round."""
+def alternate(
+    folder: Path, names: Sequence[str], rounds: int, threads: int, unit: str = "tokens"
+) -> Results:
+    """All contenders one after the other, `rounds` times, in an order that turns each round.
+
+    What a contender reports as its tokens may be another `unit`, such as pairs.
+    """
+    digits = 0 if unit == "tokens" else 2
     results: Results = {name: [] for name in names}
     for number in range(rounds):
         turned = [*names[number % len(names) :], *names[: number % len(names)]]
         for name in turned:
             found = run(name, folder, threads)
             results[name].append(found)
+            rate = f"{found['tokens_per_cpu_s']:7.{digits}f} {unit}/CPU-s"
             print(
-                f"round {number + 1}  {name:<31} {found['tokens_per_cpu_s']:7.0f} tokens/CPU-s "
-                f"{found['memory_mb']:7.0f} MB above idle",
+                f"round {number + 1}  {name:<31} {rate} {found['memory_mb']:7.0f} MB above idle",
                 flush=True,
             )
     return results

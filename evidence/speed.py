@@ -149,7 +149,7 @@ def train_contest(
             ratios |= sft_ratios(results) if "sft" in parts else {}
             ratios |= private_ratios(results) if "private" in parts else {}
         if "dpo" in parts:
-            results = alternate(folder, DPO, rounds, threads=1)
+            results = alternate(folder, DPO, rounds, threads=1, unit="pairs")
             pairs_table(results)
             ratios |= dpo_ratios(results)
     return ratios

@@ -61,7 +61,7 @@ def set_document(members: Sequence[tuple[Member, ManifestView]], *, otherwise: s
                     "config_digest": member.config_digest,
                     "package_digest": member.package_digest,
                     "name": member.skill_name,
-                    "stems": sorted(_stems(view))[:_MOST_STEMS],
+                    "stems": sorted(package_stems(view))[:_MOST_STEMS],
                 }
                 for member, view in members
             ],
@@ -113,7 +113,7 @@ def _routes(document: bytes) -> _Routes:
     return _Routes(members, str(value["otherwise"]), idf)
 
 
-def _stems(view: ManifestView) -> frozenset[str]:
+def package_stems(view: ManifestView) -> frozenset[str]:
     """What a package says it is for: names, skill part, and the skill document's own words.
 
     Words that every skill document has (headings, the limits' standard sentences) are shared by

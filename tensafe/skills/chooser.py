@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tensafe.errors import TensafeError, UsageError
+from tensafe.gate.swap_sets import package_stems
 from tensafe.screen.refusal import content_stems
 from tensafe.tgsp import TrustStore, verify_package
 from tensafe.tgsp.manifest import ManifestView
@@ -101,7 +102,7 @@ def choose_package(task: str, folder: Path, trust: TrustStore) -> Choice:
 def _ranked(
     read: Sequence[tuple[Path, ManifestView, bool]], wanted: frozenset[str]
 ) -> tuple[Candidate, ...]:
-    words = [content_stems(_says(view)) for _, view, _ in read]
+    words = [package_stems(view) for _, view, _ in read]
     known = Counter(stem for stems in words for stem in stems)
     weight = {stem: math.log1p(len(read) / (known[stem] or 0.5)) for stem in wanted}
     total = sum(weight.values())
@@ -119,9 +120,3 @@ def _ranked(
             )
         )
     return tuple(sorted(candidates, key=lambda c: (-c.score, not c.is_trusted, c.name)))
-
-
-def _says(view: ManifestView) -> str:
-    skill = view.skill
-    parts = (view.name, view.domain, skill.description, *skill.triggers, *skill.capabilities)
-    return " ".join((*parts, view.skill_doc or ""))
