@@ -63,9 +63,7 @@ def test_registered_and_named_benchmarks_are_left_out(memory: Memory, tmp_path: 
 
 
 def test_repetitions_go_and_near_ones_but_never_other_numbers() -> None:
-    long = (
-        "The reservoir above the village was drained in spring so that the old wall could be seen"
-    )
+    long = "The reservoir above the village was drained in spring so that the old wall was seen"
     rows = [
         talk("Why was it drained?", f"{long}."),
         talk("Why was it drained?", f"{long} again."),
