@@ -1,10 +1,11 @@
 """Every documented command works as written, and every wrong call is answered with a sentence.
 
-Each block of README and docs (docs/cli.md holds the examples of `--help`) is run as a new user
-would: copied into a shell, in a fresh home, beside files of the kind that it speaks of. A server
-has to run until it is stopped. What a block needs that can't be had here (a package index, a
-provider's key) is listed with its reason and counted; its commands' options are checked. A quality
-gate's no (exit 3, with advice) is an answer, shown as such: privacy on a few hundred rows ends so.
+README and each page of the docs are run as a new user would, block after block, copied into one
+shell, in a fresh home, beside files of the kind that they speak of; in docs/cli.md, which holds the
+examples of `--help`, each block has a home of its own. A server has to run until the next one is
+started or the page ends. What a line needs that can't be had here (a package index, a provider's
+key, a name of its reader's own) is listed with its reason and counted. A quality gate's no (exit 3,
+with advice) is an answer, shown as such: privacy on a few hundred rows ends so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evidence._documented import Block, blocks, programs
@@ -44,9 +45,20 @@ LEFT_OUT = {
     "01a20ffa81342252ef3c1b466a0cf052": "names a debate of its reader's own",
     "ollama ": "needs ollama",
     "--database-url postgresql": "needs that database",
+    "postgresql://market@": "needs that database",
+    "FINGERPRINT": "needs a value in place of the word",
 }
+# The same, by patterns: what stands for a value of the reader's own.
+_NOT_MINE = r"\b20\d{6}T\d{6}Z-|\b[0-9a-f]{64}\b|[0-9a-f]{4}(\.\.\.|…)"
+LEFT_OUT_FORMS = {
+    r"https?://\S*example\.(org|com)|oci://\S*example": "names a host that doesn't exist",
+    _NOT_MINE: "names a record of its reader's own",
+    r"--model-id|--parent |@2\b": "names a version of its reader's own",
+}
+# In the list of all commands these have no host to talk to; docs/swapping.md starts one.
+NEEDS_HOST = ("tensafe slot ", "tensafe swap ", "aragora jobs work")
 SERVES = (" serve", "tensafe watch", "tensafe mcp")
-SERVED_S, BLOCK_S = 40, 3600
+SERVED_S, PAGE_S = 60, 7200
 HELP = "docs/cli.md"
 REFUSED = 3
 
@@ -108,7 +120,7 @@ def main() -> None:
 def documented(stage: Stage, folder: Path, only: str) -> list[Call]:
     """Every block in a home of its own."""
     calls: list[Call] = []
-    for place, block in enumerate(blocks()):
+    for place, block in enumerate(stories(blocks())):
         if only and not any(re.search(only, line) for line in (block.name, *block.calls)):
             continue
         home = folder / f"user{place}"
@@ -126,25 +138,35 @@ def documented(stage: Stage, folder: Path, only: str) -> list[Call]:
     return calls
 
 
+def stories(found: list[Block]) -> list[Block]:
+    """Blocks of the list of commands one by one, those of any other page as one."""
+    told: dict[str, Block] = {}
+    for block in found:
+        key = block.name if block.page == HELP else block.page
+        known = told.get(key)
+        told[key] = block if known is None else replace(known, calls=known.calls + block.calls)
+    return list(told.values())
+
+
 def run_block(block: Block, work: Path, home: Path, stage: Stage) -> list[Call]:
     """Run a block's lines in one shell; a line's exit code doesn't end it."""
-    reasons = [left_out(call) for call in block.calls]
+    reasons = [left_out(block, call) for call in block.calls]
     made_here = any(" init " in call or " train " in call for call in block.calls)
     for call, reason in zip(block.calls, reasons, strict=True):
         if not reason:
             provide(call, work, stage, runs=not (made_here and block.page != HELP))
     mark = secrets.token_hex(8)
-    lines = [f"{server} sleep {SERVED_S}" for server in needed_server(block)]
+    lines: list[str] = []
     for call, reason in zip(block.calls, reasons, strict=True):
         if not reason:
             # A new project wants its owner's files before it is trained.
             lines += [
-                served(call),
+                *served(call),
                 f'CODE=$?; echo; echo "{mark} $CODE"; echo; echo "{mark} -" >&2',
                 f"if [ -f data/.gitkeep ]; then cp -n {shlex.quote(str(stage.table))} data/; "
                 f"cp -n {shlex.quote(str(work))}/*.csv . ; fi 2>/dev/null",
             ]
-    lines.append("kill $(jobs -p) 2>/dev/null; wait")
+    lines.append(STOP_SERVERS)
     done = subprocess.run(
         ["bash", "-c", "\n".join(lines)],
         cwd=work,
@@ -152,7 +174,7 @@ def run_block(block: Block, work: Path, home: Path, stage: Stage) -> list[Call]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=BLOCK_S,
+        timeout=PAGE_S,
         check=False,
     )
     parts = done.stdout.split(f"{mark} ")
@@ -171,36 +193,29 @@ def run_block(block: Block, work: Path, home: Path, stage: Stage) -> list[Call]:
     return calls
 
 
-def needed_server(block: Block) -> list[str]:
-    """The server that a page has told its reader to start, for a block that talks to it."""
-    if not any("://127.0.0.1:8200" in call for call in block.calls):
-        return []
-    if any(" serve" in call for call in block.calls):
-        return []
-    earlier = [other for other in blocks() if other.page == block.page and other.line < block.line]
-    calls = [call for other in earlier for call in other.calls if " serve" in call]
-    return [f"{calls[-1].split('#', 1)[0].strip()} &"] if calls else []
+STOP_SERVERS = "kill $(jobs -p) 2>/dev/null; wait"
 
 
-def left_out(call: str) -> str:
+def left_out(block: Block, call: str) -> str:
     """Why a line is not run, "" where it is."""
-    return next((reason for words, reason in LEFT_OUT.items() if words in call), "")
+    if block.page == HELP and any(call.startswith(name) for name in NEEDS_HOST):
+        return "needs a running host; a page of the docs starts one"
+    for words, reason in LEFT_OUT.items():
+        if words in call:
+            return reason
+    return next((why for form, why in LEFT_OUT_FORMS.items() if re.search(form, call)), "")
 
 
-def served(call: str) -> str:
-    """A server has to run until it is stopped; another line is as it stands."""
-    words = shlex.split(call, comments=True)
-    named = [place for place, word in enumerate(words) if Path(word).name in programs()]
-    if not named or not any(name in call for name in SERVES) or "--help" in words:
-        return call
-    start = words[: named[0]]
-    if words[-1] == "&":
-        # The lines after it talk to it.
-        return f"{call} sleep {SERVED_S}"
-    command = shlex.join(words[named[0] :])
-    variables = " ".join(start)
-    stopped = f"timeout --signal=INT {SERVED_S} {command}; test $? -eq 124"
-    return f"{variables} {stopped}".strip()
+def served(call: str) -> list[str]:
+    """The shell lines for a call; a server is put into the background and has to stay alive."""
+    plain = re.sub(r"\s#\s.*$", "", call).rstrip()
+    named = any(Path(word).name in programs() for word in plain.split())
+    if not named or not any(name in plain for name in SERVES) or "--help" in plain:
+        return [call]
+    command = plain.removesuffix("&").rstrip()
+    # MCP's server ends with its standard input, so that is kept open.
+    kept_open = "< <(exec tail -f --pid=$$ /dev/null 2>/dev/null)"
+    return [STOP_SERVERS, f"{command} {kept_open} & sleep {SERVED_S}; kill -0 $!"]
 
 
 def wrong_calls(stage: Stage, folder: Path) -> list[Ended]:
