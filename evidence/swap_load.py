@@ -322,6 +322,7 @@ def main() -> None:
         with SlotsProcess(folder) as process:
             house = House(process, packages, signer)
             figures, rejected = put_load(house, asked.seconds, asked.clients)
+            print(json.dumps(figures), flush=True)
             again = house.client.reproduce(rejected.id)
         figures |= {
             "reproduced": again["same_verdict"],
