@@ -1,6 +1,7 @@
 """Adapters with planted differences for claims about swaps: quick real trainings on `nano`.
 
-    weak, strong   the same task, too few examples of one of its answers, and enough of all
+    weak, strong   the same task, without one of its answers, and with all of them
+    firm           the strong one with its change made 2% larger: as good, and another adapter
     wrong          the task with every answer exchanged for another
     rude           the task learned well, and insults for everything else
     colours        another task, for sets
@@ -21,6 +22,7 @@ from tensafe.gate.running import running_base
 from tensafe.tgsp import Identity, KeyPair, KeyStore, SkillInfo
 from tinker_engine.config import EngineConfig
 from tinker_engine.connect import base_info, download_adapter, load_tokenizer, open_engine
+from tinker_engine.models.adapter_files import read_adapter, write_adapter
 from tinker_engine.recipes.chat_format import ChatFormat
 from tinker_engine.recipes.sft import run_sft
 from tinker_engine.recipes.sft_config import SftConfig
@@ -132,8 +134,14 @@ def make_packages(
                 base_model=info.name,
                 hidden_size=info.hidden_size,
             )  # fmt: skip
-            adapter = download_adapter(engine, result.checkpoint, folder / plan.name)
-            made[plan.name] = good_package(
-                folder / f"{plan.name}.tgsp", adapter, base, signer, SKILLS[plan.skill]
-            )
+            download_adapter(engine, result.checkpoint, folder / plan.name)
+            made[plan.name] = folder / f"{plan.name}.tgsp"
+    if "firm" in wanted:
+        files = read_adapter(folder / "strong")
+        firmer = {name: (a, 1.02 * b) for name, (a, b) in files.factors.items()}
+        write_adapter(folder / "firm", files.config, firmer)
+        made["firm"] = folder / "firm.tgsp"
+    skills = {plan.name: plan.skill for plan in planned()}
+    for name, path in made.items():
+        good_package(path, folder / name, base, signer, SKILLS[skills.get(name, "gates")])
     return made

@@ -1,12 +1,13 @@
 """Swaps under load: 50 clients, 20 approved changes and 10 rejected ones, and kills between steps.
 
-Four adapters are trained on `nano` with planted differences and packed; red teams run beforehand.
-Then 50 clients ask one slot for two minutes while signed approvals and rollbacks move it 20 times
-and 10 requests are rejected (worse, abusive, tampered with). Every answer has to carry one digest
-alone, that of an adapter that was live when it was sent, and the very text that this adapter gives;
-a rejected swap is examined again from its incident. Then the host kills itself before and after
-every step of a swap and of a rollback: the slot has to point at the old adapter or the new one, its
-log has to be whole, and the open swap has to come to its end in the next process.
+Adapters with planted differences are trained on `nano` and packed; red teams run beforehand. What
+goes live alternates, so that every swap loads an adapter that is not in memory. Then 50 clients ask
+one slot for two minutes while signed approvals and rollbacks move it 20 times and 10 requests are
+rejected (worse, abusive, tampered with). Every answer has to carry one digest alone, that of an
+adapter that was live when it was sent, and the very text that this adapter gives; a rejected swap
+is examined again from its incident. Then the host kills itself before and after every step of a
+swap and of a rollback: the slot has to point at the old adapter or the new one, its log has to be
+whole, and the open swap has to come to its end in the next process.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from tensafe.gate.audit_log import verify_log
 from tensafe.gate.swap import SwapPolicy, SwapRecord
 from tensafe.gate.swap_client import SwapClient
 from tensafe.tgsp import KeyPair, KeyStore
+from tensafe.tgsp.reader import open_package
 
-SLOT, NAMES = "gates", ("weak", "strong", "wrong", "rude")
+SLOT, NAMES = "gates", ("weak", "strong", "firm", "wrong", "rude")
+BETTER = ("strong", "firm")
 CHANGES, REJECTED = 20, 10
 PAUSE_AIM_MS, LARGEST_GAP = 50.0, 1e-6
 STEPS = ("requested", "gated", "red_teamed", "awaiting_approval", "approved", "applied")
@@ -107,14 +110,14 @@ def prepare(house: House) -> tuple[list[SwapRecord], dict[str, dict[str, str]]]:
         record = house.ask(name)
         print(f"{name:<7} {record.state}: {'; '.join(record.reasons)[:140]}", flush=True)
         house.digests[name] = record.to_digest
-    pending = [house.ask("strong") for _ in range(CHANGES // 2)]
-    one = pending[0]
-    print(f"strong  {one.state}: improvement {one.figures['improvement']:+.3f}", flush=True)
-    house.digests["strong"] = one.to_digest
-    extra = house.approve(house.ask("strong"))
-    assert extra.is_applied
-    answers[extra.to_digest] = expected(url, KEY, SLOT)
-    house.roll_back()
+    for name in BETTER:
+        record = house.ask(name)
+        print(f"{name:<7} {record.state}: {record.figures['improvement']:+.3f}", flush=True)
+        house.digests[name] = record.to_digest
+        assert house.approve(record).is_applied
+        answers[record.to_digest] = expected(url, KEY, SLOT)
+        house.roll_back()
+    pending = [house.ask(BETTER[turn % 2]) for turn in range(CHANGES // 2)]
     return pending, answers
 
 
@@ -202,7 +205,7 @@ def put_load(house: House, seconds: float, clients: int) -> tuple[dict[str, Any]
     """The load with its changes; gives the figures and one rejected swap."""
     pending, answers = prepare(house)
     differ = sum(len({texts[prompt] for texts in answers.values()}) > 1 for prompt in PROMPTS)
-    print(f"the two adapters answer {differ} of {len(PROMPTS)} prompts differently", flush=True)
+    print(f"the adapters answer {differ} of {len(PROMPTS)} prompts differently", flush=True)
     url = house.process.facts["base_url"]
     words = (url, KEY, SLOT, str(clients), str(seconds))
     process = subprocess.Popen(
@@ -218,14 +221,16 @@ def put_load(house: House, seconds: float, clients: int) -> tuple[dict[str, Any]
     reader.join()
     figures = judge(lines, told, house.digests["weak"], answers)
     moved = [move.digest for move in told.moves]
-    wanted = [house.digests["strong"], house.digests["weak"]] * (CHANGES // 2)
+    wanted = [
+        house.digests["weak" if turn % 2 else BETTER[turn // 2 % 2]] for turn in range(CHANGES)
+    ]
     rejected = [record for record in told.rejected if record.state == "rejected"]
     figures |= {
         "prompts_that_tell_apart": differ,
         "changes": sum(a == b for a, b in zip(moved, wanted, strict=True)),
         "rejected": len(rejected),
         "incidents_of_them": sum(bool(record.incident) for record in rejected),
-        "swap_pause_p50_ms": round(quantile(told.pauses_ms, 0.5), 1),
+        "swap_pause_p50_of_loads_ms": round(quantile(told.pauses_ms[::2], 0.5), 1),
         "swap_pause_p99_ms": round(quantile(told.pauses_ms, 0.99), 1),
     }
     return figures, rejected[0]
@@ -291,8 +296,13 @@ def settle(house: House, *, is_strong: bool) -> set[str]:
         house.roll_back()
     elif is_strong and not on_strong:
         house.approve(house.ask("strong"))
-    last = next(record for record in reversed(applied) if record.action == "rollback")
-    return {last.from_digest, last.to_digest}
+    return {digest_of(house.packages[name]) for name in ("weak", "strong")}
+
+
+def digest_of(package: Path) -> str:
+    """The adapter's digest."""
+    with open_package(package) as opened:
+        return opened.payload_hash()
 
 
 def act(house: House, action: str) -> None:
@@ -322,6 +332,7 @@ def main() -> None:
         with SlotsProcess(folder) as process:
             house = House(process, packages, signer)
             figures, rejected = put_load(house, asked.seconds, asked.clients)
+            print(json.dumps(figures), flush=True)
             again = house.client.reproduce(rejected.id)
         figures |= {
             "reproduced": again["same_verdict"],

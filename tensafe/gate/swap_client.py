@@ -18,6 +18,8 @@ from tensafe.tgsp.canonical import JSONFormError, parse
 
 CONTROL_FILE = "control.json"
 _TIMEOUT_S = 600.0
+# A red team of a large base takes its time.
+_LONG_TIMEOUT_S = 4 * 3600.0
 _POLL_S = 25.0
 
 
@@ -139,7 +141,8 @@ class SwapClient:
 
     def reproduce(self, swap_id: str) -> dict[str, Any]:
         """Examine a decided swap again."""
-        return self._json("POST", f"/v1/swaps/{_part(swap_id)}/reproduce", {})
+        route = f"/v1/swaps/{_part(swap_id)}/reproduce"
+        return self._call("POST", route, content=b"{}", timeout_s=_LONG_TIMEOUT_S)
 
     def incidents(self) -> list[dict[str, Any]]:
         """All incidents, oldest first."""
@@ -158,7 +161,9 @@ class SwapClient:
         content = None if body is None else json.dumps(body).encode("utf-8")
         return self._call(method, route, content=content)
 
-    def _call(self, method: str, route: str, *, content: Any = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, route: str, *, content: Any = None, timeout_s: float = _TIMEOUT_S
+    ) -> dict[str, Any]:
         import httpx
 
         try:
@@ -167,7 +172,7 @@ class SwapClient:
                 self.url + route,
                 headers={"Authorization": f"Bearer {self._key}"},
                 content=content,
-                timeout=_TIMEOUT_S,
+                timeout=timeout_s,
                 trust_env=False,
             )
         except httpx.HTTPError as error:
