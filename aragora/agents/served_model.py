@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,15 @@ class ServedModel:
 
     def load(self, path: str | None) -> tinker.SamplingClient:
         """The sampling client of a `tinker://` path, None for the bare base."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._load(path)
+        # The SDK warns of waiting inside of an event loop; a switch of adapters is short.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._load, path).result()
+
+    def _load(self, path: str | None) -> tinker.SamplingClient:
         with self._lock:
             client = self._samplers.get(path)
             if client is None:

@@ -281,7 +281,8 @@ class JobQueue:
                 after = JobStatus.CANCELLED
             elif row.failures >= row.max_failures:
                 after = JobStatus.FAILED
-            self._end(session, row, after, "lost", reason)
+            # By the same clock reading as the claim, which may take the job at once.
+            self._end(session, row, after, "lost", reason, now=now)
 
     def _next(self, session: Session, now: float) -> JobRow | None:
         query = select(JobRow).where(
@@ -320,9 +321,10 @@ class JobQueue:
         reason: str,
         *,
         wait_s: float = 0.0,
+        now: float | None = None,
     ) -> None:
         """Close the running attempt and bring the job into the state that follows."""
-        now = self._database.clock(session)
+        now = self._database.clock(session) if now is None else now
         attempt = session.get_one(JobAttemptRow, (row.id, row.attempts))
         attempt.ended_at, attempt.outcome, attempt.reason = now, outcome, reason
         row.worker, row.lease_token, row.lease_until = "", "", None
