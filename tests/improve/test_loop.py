@@ -14,7 +14,6 @@ from finished_version import packaged_run
 from tensafe.data.records import Message
 from tensafe.errors import DataError, UsageError
 from tensafe.gate.lifetime import PrivacyRegister
-from tensafe.gate.records import GateRecord
 from tensafe.improve import LoopConfig, LoopReport, continuous_improve
 from tensafe.improve.budget import plan_budget
 from tensafe.improve.comparison import TestSetResult, reasons_against
@@ -27,16 +26,6 @@ from tensafe.improve.loop_state import LoopState, read_loop_state, write_loop_st
 from tensafe.improve.traffic import TrafficStore
 from tensafe.tgsp import tensafe_home
 from tinker_engine.connect import Connection, open_engine
-from tinker_engine.recipes.sft import Progress
-
-
-class Quiet:
-    """A view that nobody watches."""
-
-    def stage(self, title: str) -> None: ...
-    def note(self, text: str) -> None: ...
-    def progress(self, progress: Progress) -> None: ...
-    def gate(self, record: GateRecord) -> None: ...
 
 
 @pytest.fixture
@@ -77,7 +66,7 @@ def run(
         steer(home / "loop", **{request: True})
 
     return continuous_improve(
-        home / "run", home / "traffic", config, folder=home / "loop", view=Quiet(),
+        home / "run", home / "traffic", config, folder=home / "loop",
         engine=engine, sleep=sleep,
     )  # fmt: skip
 
