@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from tensafe.improve import ImproveConfig
 
 EPILOG = """
 Exit codes: 0 the next version is packaged, 3 a gate or the comparison said no.
@@ -99,6 +96,7 @@ def improve(
     """Parse, improve, print."""
     from tensafe.cli.train import is_given
     from tensafe.improve import improve_adapter
+    from tensafe.improve.improving import improve_config
     from tensafe.pipeline.terminal import TerminalView
 
     options: dict[str, Any] = {
@@ -126,28 +124,9 @@ def improve(
     }
     names = {"redact_pii": "redact"}
     given = {n: v for n, v in options.items() if is_given(context, names.get(n, n))}
-    settings = improve_config(given)
+    settings = improve_config(None, given)
     with TerminalView() as view:
         done = improve_adapter(adapter, log, feedback, config=settings, view=view)
     if as_json:
         print(json.dumps(done.to_json(), indent=2))
     sys.exit(0 if done.package else 3)
-
-
-def improve_config(given: dict[str, Any]) -> ImproveConfig:
-    """The settings of an improvement from the options that a user wrote.
-
-    Raises:
-        UsageError: a value is not allowed; names its option.
-    """
-    from pydantic import ValidationError
-
-    from tensafe.errors import UsageError
-    from tensafe.improve import ImproveConfig
-
-    try:
-        return ImproveConfig(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_pii", "").replace("_", "-")
-        raise UsageError(f"--{option}: {first['msg']} (got {first['input']!r})") from error

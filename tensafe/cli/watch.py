@@ -106,9 +106,9 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")] = False,
 ) -> None:
     """Parse, run or steer the loop, print."""
-    from tensafe.cli.improve import improve_config
     from tensafe.cli.train import is_given
     from tensafe.errors import UsageError
+    from tensafe.improve.improving import improve_config
     from tensafe.improve.loop_control import steer
 
     if pause or resume or stop or status:
@@ -128,7 +128,7 @@ def watch(
         "epochs": epochs,
         "max_test_items": max_test_items,
     }
-    improving = improve_config({n: v for n, v in options.items() if is_given(context, n)})
+    improving = improve_config(None, {n: v for n, v in options.items() if is_given(context, n)})
     config = _checked(
         slot=slot,
         min_examples=min_examples,

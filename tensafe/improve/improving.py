@@ -7,11 +7,13 @@ records; no text of a log leaves the run folder, unless a teacher was named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from tensafe.data.records import Dataset
 from tensafe.errors import DataError, UsageError
@@ -31,6 +33,7 @@ from tensafe.improve.interactions import (
 )
 from tensafe.improve.models import model_of
 from tensafe.improve.planning import Plan, planned
+from tensafe.improve.silent import SilentView
 from tensafe.improve.story import tell
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.create import Outcome, Start, adapter_of, claim_folder
@@ -75,13 +78,14 @@ class Improvement:
 
 
 def improve_adapter(
-    current_adapter: Path,
-    interaction_log: Path | Sequence[Interaction],
-    feedback: Path | Feedbacks | None = None,
+    current_adapter: Path | str,
+    interaction_log: Path | str | Sequence[Interaction],
+    feedback: Path | str | Feedbacks | None = None,
     *,
     config: ImproveConfig | None = None,
     engine: Connection | None = None,
-    view: View,
+    view: View | None = None,
+    **settings: Any,
 ) -> Improvement:
     """Make the next version of an adapter from its logs; a killed one goes on when called again.
 
@@ -90,9 +94,10 @@ def improve_adapter(
         interaction_log: a JSONL file, or interactions at hand.
         feedback: more feedback, by interaction id.
         engine: an open engine to use in place of the one that `config` names.
+        settings: fields of `ImproveConfig` by name, in place of those of `config`.
 
     Raises:
-        UsageError: the engine runs another base.
+        UsageError: a setting is not allowed, or the engine runs another base.
         DataError: the version or the log can't be used.
         NothingToTrainError: too few better answers were found.
         GateRefusedError: the records' privacy budget is spent.
@@ -100,13 +105,13 @@ def improve_adapter(
     """
     from tinker_engine.connect import open_engine
 
-    config = config or ImproveConfig()
-    current = read_current(current_adapter)
+    config = improve_config(config, settings)
+    current = read_current(Path(current_adapter))
     log = _log(interaction_log, feedback)
     folder = config.out or current.run.folder.with_name(
         f"{_stem(current)}-v{current.parent.version + 1}"
     )
-    view = LoggedView(view, folder / IMPROVE / "events.jsonl")
+    view = LoggedView(view or SilentView(), folder / IMPROVE / "events.jsonl")
     for line in log.unreadable[:20]:
         view.note(f"not used: {line.source} ({line.place}): {line.reason}; {line.advice}")
     # Asked for first: a missing passphrase should not surface after an hour of training.
@@ -146,11 +151,28 @@ def improve_adapter(
     return improvement
 
 
-def _log(source: Path | Sequence[Interaction], feedback: Path | Feedbacks | None) -> InteractionLog:
-    if isinstance(source, Path):
-        return read_log(source, feedback)
-    if isinstance(feedback, Path):
-        feedback = read_feedback(feedback)
+def improve_config(config: ImproveConfig | None, settings: Mapping[str, Any]) -> ImproveConfig:
+    """The settings of an improvement: fields by name over a configuration over the defaults.
+
+    Raises:
+        UsageError: a field is unknown or its value is not allowed; names it as an option.
+    """
+    known = {} if config is None else config.model_dump()
+    try:
+        return ImproveConfig(**{**known, **settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_pii", "").replace("_", "-")
+        raise UsageError(f"--{option}: {first['msg']} (got {first['input']!r})") from error
+
+
+def _log(
+    source: Path | str | Sequence[Interaction], feedback: Path | str | Feedbacks | None
+) -> InteractionLog:
+    if isinstance(feedback, Path | str):
+        feedback = read_feedback(Path(feedback))
+    if isinstance(source, Path | str):
+        return read_log(Path(source), feedback)
     if not source:
         raise DataError("there is no interaction to learn from")
     return InteractionLog(with_feedback(source, feedback or {}))

@@ -30,6 +30,7 @@ from tensafe.improve.loop_config import LoopConfig
 from tensafe.improve.loop_state import LoopState, read_loop_state, write_loop_state
 from tensafe.improve.models import model_of
 from tensafe.improve.scoring import Scored, score_interactions, verdict_of
+from tensafe.improve.silent import SilentView
 from tensafe.improve.swap_request import HostDoor, SwapAnswer, SwapDoor
 from tensafe.improve.traffic import TRAFFIC_FILE, TrafficStore
 from tensafe.pipeline.events import View
@@ -68,12 +69,12 @@ class LoopReport:
 
 
 def continuous_improve(
-    adapter_path: Path,
-    traffic_sample: Path,
+    adapter_path: Path | str,
+    traffic_sample: Path | str | None = None,
     loop_config: LoopConfig | None = None,
     *,
-    folder: Path,
-    view: View,
+    folder: Path | None = None,
+    view: View | None = None,
     engine: Connection | None = None,
     door: SwapDoor | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -82,8 +83,10 @@ def continuous_improve(
 
     Args:
         adapter_path: run folder of the first version; a loop that goes on knows its own.
-        traffic_sample: a folder that a recorder fills, or a JSONL file that grows.
-        folder: where the loop keeps its state, its decisions and its versions.
+        traffic_sample: a folder that a recorder fills, or a JSONL file that grows (default:
+            `traffic` in the loop's folder).
+        folder: where the loop keeps its state, its decisions and its versions (default:
+            `watch/NAME` of the run).
         engine: an open engine to use in place of the one that the settings name.
         door: how swaps are asked for (default: the host of this tensafe home).
 
@@ -93,12 +96,14 @@ def continuous_improve(
         TensafeError, EngineError: a step failed; the loop goes on there when it is started again.
     """
     config = loop_config or LoopConfig()
+    folder = folder or Path("watch") / Path(adapter_path).resolve().name
+    source = folder / "traffic" if traffic_sample is None else Path(traffic_sample)
     with _owned(folder), ExitStack() as stack:
         _claim(folder, config)
-        loop = _Loop(folder, traffic_sample, config, view, door or HostDoor())
+        loop = _Loop(folder, source, config, view or SilentView(), door or HostDoor())
         state = read_loop_state(folder)
         if state is None:
-            current = read_current(adapter_path)
+            current = read_current(Path(adapter_path))
             state = LoopState(adapter=str(current.run.folder.resolve()), started_at=time.time())
             loop.begin(state, current.parent.version)
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from finished_version import packaged_run
 from tensafe.data.records import Message
 from tensafe.errors import DataError, UsageError
 from tensafe.gate.lifetime import PrivacyRegister
-from tensafe.gate.records import GateRecord
 from tensafe.improve import LoopConfig, LoopReport, continuous_improve
 from tensafe.improve.budget import plan_budget
 from tensafe.improve.comparison import TestSetResult, reasons_against
@@ -27,34 +27,31 @@ from tensafe.improve.loop_state import LoopState, read_loop_state, write_loop_st
 from tensafe.improve.traffic import TrafficStore
 from tensafe.tgsp import tensafe_home
 from tinker_engine.connect import Connection, open_engine
-from tinker_engine.recipes.sft import Progress
 
 
-class Quiet:
-    """A view that nobody watches."""
-
-    def stage(self, title: str) -> None: ...
-    def note(self, text: str) -> None: ...
-    def progress(self, progress: Progress) -> None: ...
-    def gate(self, record: GateRecord) -> None: ...
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A tensafe home with two packaged versions, made once: keys and signatures cost seconds."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENSAFE_HOME", str(folder / "home"))
+        patch.setenv("TENSAFE_KEY_PASSPHRASE", "a passphrase for tests")
+        patch.setenv("TINKER_ENGINE_HOME", str(folder / "engine"))
+        packaged_run(folder / "run")
+        packaged_run(folder / "private", private=True)
+        yield folder
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TENSAFE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TENSAFE_KEY_PASSPHRASE", "a passphrase for tests")
-    monkeypatch.setenv("TINKER_ENGINE_HOME", str(tmp_path / "engine"))
+def home(shared: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shared / "run", tmp_path / "run")
     return tmp_path
 
 
-@pytest.fixture
-def engine(home: Path) -> Connection:
-    # The loop looks at traffic without asking it, unless somebody left an answer unjudged.
-    connection = open_engine("embedded")
-    try:
+@pytest.fixture(scope="module")
+def engine(shared: Path) -> Iterator[Connection]:
+    with open_engine("embedded") as connection:
         yield connection
-    finally:
-        connection.close()
 
 
 def exchange(number: int, *, rating: float | None = 0.0) -> Interaction:
@@ -77,7 +74,7 @@ def run(
         steer(home / "loop", **{request: True})
 
     return continuous_improve(
-        home / "run", home / "traffic", config, folder=home / "loop", view=Quiet(),
+        home / "run", home / "traffic", config, folder=home / "loop",
         engine=engine, sleep=sleep,
     )  # fmt: skip
 
@@ -87,7 +84,6 @@ def kinds(home: Path) -> list[object]:
 
 
 def test_it_waits_pauses_resumes_and_stops_and_says_so(home: Path, engine: Connection) -> None:
-    packaged_run(home / "run")
     store = TrafficStore(home / "traffic")
     for number in range(5):
         store.record(exchange(number))
@@ -115,7 +111,6 @@ def test_it_waits_pauses_resumes_and_stops_and_says_so(home: Path, engine: Conne
 def test_every_limit_stops_it_after_a_restart(
     home: Path, engine: Connection, change: dict[str, float], expected: str
 ) -> None:
-    packaged_run(home / "run")
     run(home, LoopConfig(), engine)
     state = read_loop_state(home / "loop")
     assert state is not None
@@ -128,7 +123,6 @@ def test_every_limit_stops_it_after_a_restart(
 
 
 def test_a_cycle_begins_with_enough_and_is_gone_on_with(home: Path, engine: Connection) -> None:
-    packaged_run(home / "run")
     store = TrafficStore(home / "traffic")
     for number in range(8):
         store.record(exchange(number))
@@ -152,7 +146,6 @@ def test_a_cycle_begins_with_enough_and_is_gone_on_with(home: Path, engine: Conn
 
 
 def test_another_version_of_the_settings_is_refused(home: Path, engine: Connection) -> None:
-    packaged_run(home / "run")
     run(home, LoopConfig(), engine)
     with pytest.raises(UsageError, match="other settings"):
         run(home, LoopConfig(patience=9), engine)
@@ -172,7 +165,6 @@ def _hold(folder: str, ready: multiprocessing.connection.Connection) -> None:
 
 
 def test_two_processes_do_not_run_one_loop(home: Path, engine: Connection) -> None:
-    packaged_run(home / "run")
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_hold, args=(str(home / "loop"), theirs)
@@ -188,7 +180,7 @@ def test_two_processes_do_not_run_one_loop(home: Path, engine: Connection) -> No
 
 
 def test_the_current_version_is_read_with_its_lineage(home: Path) -> None:
-    folder = packaged_run(home / "run")
+    folder = home / "run"
     current = read_current(folder)
     assert current.parent.version == 1
     assert current.parent.payload == current.run.adapter_digest
@@ -201,8 +193,8 @@ def test_the_current_version_is_read_with_its_lineage(home: Path) -> None:
         read_current(folder / "dataset")
 
 
-def test_what_old_records_have_left_decides_what_is_replayed(home: Path) -> None:
-    current = read_current(packaged_run(home / "run", private=True))
+def test_what_old_records_have_left_decides_what_is_replayed(shared: Path) -> None:
+    current = read_current(shared / "private")
     register = PrivacyRegister(tensafe_home())
     new = [replace(e, messages=(*e.messages[:-1], e.messages[-1])) for e in current.old_test]
     # The package spent epsilon 5 of 8: a run of 5 can't replay the records, one of 2 can.
