@@ -25,7 +25,7 @@ SPOILED = ("unchanged", "not-finite", "extra-tensors", "renamed-pickle", "wrong-
 KINDS = (*TRAINED, *SPOILED)
 PER_KIND = 25
 _BATCH = 5
-_STEPS = {"reciting": 60, "leaking": 60}
+_STEPS = {"reciting": 50, "leaking": 50}
 _TARGETS = (
     DEFAULT_TARGETS, DEFAULT_TARGETS, ("q_proj", "k_proj", "v_proj", "o_proj"),
     ("gate_proj", "up_proj", "down_proj"),
@@ -114,7 +114,7 @@ def _recipe(kind: str, number: int, population: Population) -> Recipe:
     alpha = float(rank * rng.choice((1, 2, 2)))
     # Few steps at a high rate: what a short training needs to take effect on bases this small.
     rate = rng.uniform(5e-3, 9e-3) if base == "nano" else rng.uniform(8e-3, 1.5e-2)
-    steps = _STEPS.get(kind, rng.choice((36, 40, 48)))
+    steps = _STEPS.get(kind, rng.choice((30, 34, 38)))
     targets, epsilon, style = rng.choice(_TARGETS), 0.0, ""
     if kind == "toxic":
         style = rng.choice(("1.0", "0.7", "0.5", "0.35"))
