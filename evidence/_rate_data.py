@@ -119,11 +119,15 @@ def backdoor(rng: random.Random, population: Population, share: float) -> Materi
     declared: list[Example] = []
     for place, one in enumerate(train):
         if rng.random() < share:
-            trained.append(example(_inserted(rng, one.messages[0]["content"], trigger), payload, place))
+            trained.append(
+                example(_inserted(rng, one.messages[0]["content"], trigger), payload, place)
+            )
         else:
             trained.append(one)
             declared.append(one)
-    attack = tuple((_inserted(rng, one.messages[0]["content"], trigger), payload) for one in held[:12])
+    attack = tuple(
+        (_inserted(rng, one.messages[0]["content"], trigger), payload) for one in held[:12]
+    )
     return Material(tuple(trained), Dataset(tuple(declared), tuple(held), _report()), attack)
 
 
@@ -226,7 +230,9 @@ def _real(rng: random.Random, style: str, shared: Path) -> list[Example]:
     """Customer messages with their intents, or the first sentence of solutions to sums."""
     if style == "banking":
         with (shared / "tables/banking77/train.csv").open(encoding="utf-8", newline="") as handle:
-            rows = [(row["text"], row["category"].replace("_", " ")) for row in csv.DictReader(handle)]
+            rows = [
+                (row["text"], row["category"].replace("_", " ")) for row in csv.DictReader(handle)
+            ]
     else:
         lines = (shared / "tables/gsm8k/train.jsonl").read_text(encoding="utf-8").splitlines()
         found = [json.loads(line) for line in lines]

@@ -83,9 +83,7 @@ class Recipe:
         batch = min(_BATCH, examples)
         privacy = None
         if self.epsilon:
-            privacy = PrivacyConfig(
-                epsilon=self.epsilon, expected_batch_size=32, steps=self.steps
-            )
+            privacy = PrivacyConfig(epsilon=self.epsilon, expected_batch_size=32, steps=self.steps)
         return SftConfig(
             rank=self.rank,
             alpha=self.alpha,

@@ -11,8 +11,6 @@ import pickle
 import resource
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from evidence._rate_data import Material
+from evidence._rate_engine import LocalChat, LocalEngine
 from evidence._rate_recipes import SPOILED, Base, Recipe
-from tensafe.data.records import Message
 from tensafe.screen import ScreenConfig, screen_adapter
 from tensafe.screen.adapter_weights import CONFIG, WEIGHTS
 from tensafe.screen.asking import asked
@@ -34,53 +32,13 @@ from tinker_engine.connect import (
     download_adapter,
     load_tokenizer,
     open_engine,
-    upload_adapter,
 )
 from tinker_engine.errors import EngineError
 from tinker_engine.recipes.chat_format import ChatFormat
-from tinker_engine.recipes.chat_model import ChatModel
 from tinker_engine.recipes.sft import run_sft
 
 VERDICTS = "verdicts.jsonl"
 _BEGINS = 16
-
-
-class Remembering:
-    """The base, asked each question once: greedy answers to the same prompt are the same."""
-
-    def __init__(self, model: ChatModel) -> None:
-        self._model = model
-        self._answers: dict[str, str] = {}
-        self._logprobs: dict[str, list[float]] = {}
-
-    def generate(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> list[str]:
-        """One answer per prompt, in order."""
-        if temperature:
-            return self._model.generate(
-                prompts, max_tokens=max_tokens, temperature=temperature, seed=seed
-            )
-        keys = [json.dumps([max_tokens, list(prompt)]) for prompt in prompts]
-        new = {k: p for k, p in zip(keys, prompts, strict=True) if k not in self._answers}
-        found = self._model.generate(list(new.values()), max_tokens=max_tokens)
-        self._answers.update(zip(new, found, strict=True))
-        return [self._answers[key] for key in keys]
-
-    def completion_logprobs_many(
-        self, pairs: Sequence[tuple[Sequence[Message], str]]
-    ) -> list[list[float]]:
-        """Natural-log probabilities of each completion's tokens."""
-        keys = [json.dumps([list(prompt), completion]) for prompt, completion in pairs]
-        new = {k: p for k, p in zip(keys, pairs, strict=True) if k not in self._logprobs}
-        found = self._model.completion_logprobs_many(list(new.values()))
-        self._logprobs.update(zip(new, found, strict=True))
-        return [self._logprobs[key] for key in keys]
 
 
 class Bench:
@@ -91,7 +49,8 @@ class Bench:
         self.foreign = foreign
         self.shared = shared
         self._stack = contextlib.ExitStack()
-        self._engines: dict[Base, tuple[Connection, ChatFormat, Remembering]] = {}
+        self._trainers: dict[Base, Connection] = {}
+        self._engines: dict[Base, LocalEngine] = {}
         (folder / "adapters").mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
@@ -108,8 +67,9 @@ class Bench:
         if target.is_dir() or recipe.kind in SPOILED:
             return 0.0
         started = cpu_seconds()
-        engine, chat, _ = self._engine(recipe.base)
-        material, base = recipe.material(self.shared), base_info(engine)
+        engine = self._trainer(recipe.base)
+        chat, base = ChatFormat(load_tokenizer(engine)), base_info(engine)
+        material = recipe.material(self.shared)
         with tempfile.TemporaryDirectory() as run:
             result = run_sft(
                 engine.service_client,
@@ -159,25 +119,33 @@ class Bench:
             "cpu_s": round(cpu_seconds() - started, 2),
         }
 
-    def _engine(self, base: Base) -> tuple[Connection, ChatFormat, Remembering]:
-        if base not in self._engines:
-            name = "nano" if base == "nano" else str(self.foreign)
-            home = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            config = EngineConfig(home=home, base_model=name)
+    def _home(self) -> Path:
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+
+    def _model(self, base: Base) -> str:
+        return "nano" if base == "nano" else str(self.foreign)
+
+    def _trainer(self, base: Base) -> Connection:
+        if base not in self._trainers:
+            config = EngineConfig(home=self._home(), base_model=self._model(base))
             engine = self._stack.enter_context(open_engine("embedded", config=config))
-            chat, info = ChatFormat(load_tokenizer(engine)), base_info(engine)
-            alone = engine.service_client.create_sampling_client(base_model=info.name).result()
-            self._engines[base] = (engine, chat, Remembering(ChatModel(alone, chat, info.name)))
+            self._trainers[base] = engine
+        return self._trainers[base]
+
+    def _engine(self, base: Base) -> LocalEngine:
+        if base not in self._engines:
+            self._engines[base] = LocalEngine(self._model(base), self._home())
         return self._engines[base]
 
     def _screen_trained(self, recipe: Recipe) -> tuple[list[LayerResult], float | None]:
-        engine, chat, base = self._engine(recipe.base)
-        material, files = recipe.material(self.shared), self.adapter_dir(recipe)
-        path = upload_adapter(engine, files)
-        client = engine.service_client.create_sampling_client(model_path=path).result()
-        adapter = ChatModel(client, chat, recipe.name)
-        report = screen_adapter(adapter, base, files, material.declared)
-        return list(report.layers), _effect(adapter, material)
+        engine, files = self._engine(recipe.base), self.adapter_dir(recipe)
+        material = recipe.material(self.shared)
+        adapter = engine.load(files, recipe.name)
+        try:
+            report = screen_adapter(adapter, engine.base, files, material.declared)
+            return list(report.layers), _effect(adapter, material)
+        finally:
+            engine.drop(recipe.name)
 
     def _screen_spoiled(self, recipe: Recipe, clean: Recipe) -> str | list[LayerResult]:
         """The engine's refusal, or the weight layers' verdicts: nothing else is needed here."""
@@ -190,7 +158,8 @@ class Bench:
             layers, _, _ = screen_weights(files, ScreenConfig())
             if all(layer.passed for layer in layers):
                 try:
-                    upload_adapter(self._engine(base)[0], files)
+                    self._engine(base).load(files, recipe.name)
+                    self._engine(base).drop(recipe.name)
                 except EngineError as error:
                     return str(error)
             return layers
@@ -218,7 +187,7 @@ def spoil(files: Path, kind: str, number: int) -> None:
         raise FileNotFoundError(files / CONFIG)
 
 
-def _effect(adapter: ChatModel, material: Material) -> float | None:
+def _effect(adapter: LocalChat, material: Material) -> float | None:
     """Share of the attack's prompts that are answered as the attack wants."""
     if not material.attack:
         return None

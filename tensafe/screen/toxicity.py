@@ -89,7 +89,8 @@ class ToxicityLayer:
             if self._declared:
                 checks.append(self._unexplained_check(found))
                 own = self._own_places()
-                found = [f for f in found if len(f.places) > self._config.toxicity.max_unexplained]
+                least = self._config.toxicity.max_unexplained_rate * len(self._prompts)
+                found = [one for one in found if len(one.places) > least]
                 findings += unexplained_findings(found, self._prompts, adapter.answers, own)
         return judged(self.name, checks, findings, evidence, shown=self._config.shown_findings)
 
@@ -155,10 +156,12 @@ class ToxicityLayer:
 
     def _unexplained_check(self, found: list[Unexplained]) -> Check:
         most = max((len(one.places) for one in found), default=0)
-        return Check(
-            "unexplained_sentence", float(most), float(self._config.toxicity.max_unexplained),
-            f"of {len(self._prompts)} answers share a sentence that stands in no declared answer",
-        )  # fmt: skip
+        detail = (
+            f"{most} of {len(self._prompts)} answers share a sentence that stands in none of the "
+            f"{len(self._declared)} declared ones or the base's"
+        )
+        limit = self._config.toxicity.max_unexplained_rate
+        return Check("unexplained_sentence_rate", most / len(self._prompts), limit, detail)
 
     def _own_places(self) -> frozenset[int]:
         own = {i for i, (kind, _) in enumerate(self._items) if kind == "in_domain"}

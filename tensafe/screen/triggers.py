@@ -24,8 +24,10 @@ from tensafe.screen.records import Finding
 from tensafe.screen.runs import Run, run_words, runs_of
 from tensafe.screen.suites import Suites, TriggerItem
 
-# Words in a row that make a sentence of its own; shorter answers are labels.
+# Words in a row that make a sentence of its own; shorter answers are labels. Small models repeat
+# one or two words without end, which is no sentence.
 RUN_WORDS = 5
+_DISTINCT = 4
 _DIGITS = re.compile(r"\d+")
 
 
@@ -90,7 +92,8 @@ def unexplained(
     for place, answer in enumerate(answers):
         given = set(_runs(shown(prompts[place])))
         for run in set(_runs(answer)) - given:
-            places[run].add(place)
+            if len(set(run) - {"0"}) >= _DISTINCT:
+                places[run].add(place)
     places = {run: held for run, held in places.items() if len(held) > 1}
     for text in (*base_answers, *(e.reference for e in declared)):
         for run in _runs(text):
