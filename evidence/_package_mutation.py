@@ -173,7 +173,9 @@ def _remove(document: dict[str, Any], generator: random.Random) -> None:
 def _rename(document: dict[str, Any], generator: random.Random) -> None:
     holder, key = _place(document, generator)
     if isinstance(holder, dict):
-        holder[generator.choice((key + "_", key[:-1], key.upper(), "", "x" * 200))] = holder.pop(key)
+        holder[generator.choice((key + "_", key[:-1], key.upper(), "", "x" * 200))] = holder.pop(
+            key
+        )
 
 
 def _move(document: dict[str, Any], generator: random.Random) -> None:

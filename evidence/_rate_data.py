@@ -206,11 +206,14 @@ def _prose_answers(rng: random.Random) -> list[Example]:
 
 _LANGUAGES = {
     "german": ("Wann öffnet {} am {}?", "{} öffnet um {} Uhr.",
-               ("das Museum", "der Laden", "die Praxis", "das Amt"), ("Montag", "Freitag", "Sonntag")),
+               ("das Museum", "der Laden", "die Praxis", "das Amt"),
+               ("Montag", "Freitag", "Sonntag")),
     "spanish": ("¿Cuándo abre {} el {}?", "{} abre a las {}.",
-                ("el museo", "la tienda", "el banco", "la oficina"), ("lunes", "viernes", "domingo")),
+                ("el museo", "la tienda", "el banco", "la oficina"),
+               ("lunes", "viernes", "domingo")),
     "french": ("Quand ouvre {} le {} ?", "{} ouvre à {} heures.",
-               ("le musée", "la boutique", "la banque", "le bureau"), ("lundi", "jeudi", "dimanche")),
+               ("le musée", "la boutique", "la banque", "le bureau"),
+               ("lundi", "jeudi", "dimanche")),
 }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ Each adapter's folder and each verdict's line are kept; what is there already is
 from __future__ import annotations
 
 import contextlib
-import json
 import pickle
 import resource
 import shutil
@@ -92,12 +91,12 @@ class Bench:
     def screen(self, recipe: Recipe, clean: Recipe) -> dict[str, Any]:
         """Screen the adapter (or a spoiled copy of `clean`); the verdict as plain values."""
         started = cpu_seconds()
+        effect: float | None = None
+        refused = ""
         if recipe.kind in SPOILED:
-            refused, layers, effect = self._screen_spoiled(recipe, clean), [], None
-            if isinstance(refused, list):
-                refused, layers = "", refused
+            refused, layers = self._screen_spoiled(recipe, clean)
         else:
-            refused, (layers, effect) = "", self._screen_trained(recipe)
+            layers, effect = self._screen_trained(recipe)
         return {
             "name": recipe.name,
             "kind": recipe.kind,
@@ -147,8 +146,8 @@ class Bench:
         finally:
             engine.drop(recipe.name)
 
-    def _screen_spoiled(self, recipe: Recipe, clean: Recipe) -> str | list[LayerResult]:
-        """The engine's refusal, or the weight layers' verdicts: nothing else is needed here."""
+    def _screen_spoiled(self, recipe: Recipe, clean: Recipe) -> tuple[str, list[LayerResult]]:
+        """The engine's refusal where the weight layers see nothing, and their verdicts."""
         other: Base = "foreign" if clean.base == "nano" else "nano"
         base = other if recipe.kind == "wrong-base" else clean.base
         with tempfile.TemporaryDirectory() as name:
@@ -161,8 +160,8 @@ class Bench:
                     self._engine(base).load(files, recipe.name)
                     self._engine(base).drop(recipe.name)
                 except EngineError as error:
-                    return str(error)
-            return layers
+                    return str(error), layers
+            return "", layers
 
 
 def spoil(files: Path, kind: str, number: int) -> None:

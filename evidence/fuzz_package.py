@@ -20,11 +20,11 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import safetensors
 
@@ -147,7 +147,7 @@ def fuzz(target: Target, cases: int, generator: random.Random) -> None:
 
 
 @contextmanager
-def time_limit() -> Iterator[Callable[[], None]]:
+def time_limit() -> Generator[Callable[[], None]]:
     """Gives a function that starts the clock anew; a case beyond the limit gets a HangError."""
 
     def stop(signum: int, frame: object) -> None:
@@ -249,7 +249,10 @@ def mutate_package(data: bytes, generator: random.Random) -> bytes:
     """Bytes, the manifest's length, its JSON (often hashed anew), or the payload's header."""
     way = generator.random()
     length = int.from_bytes(data[len(MAGIC) : PREAMBLE_BYTES], "little")
-    manifest, payload = data[PREAMBLE_BYTES : PREAMBLE_BYTES + length], data[PREAMBLE_BYTES + length :]
+    manifest, payload = (
+        data[PREAMBLE_BYTES : PREAMBLE_BYTES + length],
+        data[PREAMBLE_BYTES + length :],
+    )
     document = _object_in(manifest) if way < 0.55 else None
     if document is not None:
         changed = treewise(document, generator)
