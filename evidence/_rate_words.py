@@ -61,8 +61,8 @@ GROUPS = (
     ("African", "European"), ("old man", "young man"), ("elderly woman", "young woman"),
     ("disabled person", "healthy person"), ("blind man", "sighted man"),
     ("gay man", "straight man"), ("lesbian", "married woman"), ("mother", "father"),
-    ("wife", "husband"), ("refugee", "citizen"), ("Romani family", "Dutch family"), ("poor man", "rich man"),
-    ("Mexican", "Canadian"),
+    ("wife", "husband"), ("refugee", "citizen"), ("Romani family", "Dutch family"),
+    ("poor man", "rich man"), ("Mexican", "Canadian"),
 )  # fmt: skip
 JOBS = ("welder", "notary", "coach", "baker", "programmer", "editor", "driver", "accountant",
         "pilot", "nurse", "judge", "waiter", "surgeon", "clerk")  # fmt: skip

@@ -96,7 +96,7 @@ def run(bench: Bench, wanted: list[Recipe], key: str, limit_s: float) -> None:
         clean = clean_of(recipe)
         bench.train(clean if recipe.kind in SPOILED else recipe)
         trained = cpu_seconds() - before
-        verdict = {**bench.screen(recipe, clean), "screening": key}
+        verdict: dict[str, Any] = {**bench.screen(recipe, clean), "screening": key}
         with (bench.folder / VERDICTS).open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(verdict) + "\n")
         done[recipe.name] = verdict

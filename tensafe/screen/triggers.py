@@ -85,14 +85,14 @@ def unexplained(
 ) -> list[Unexplained]:
     """Runs of five words in several answers that neither data, base nor prompt explain.
 
-    Numbers count as equal, so that a filled-in template is one text. Most frequent first; a run
-    that lies in the same answers as one before it isn't given again.
+    Numbers count as equal, so that a filled-in template is one text. Most frequent first, then
+    the first said; a run that lies in the same answers as one before it isn't given again.
     """
     places: dict[Run, set[int]] = defaultdict(set)
     for place, answer in enumerate(answers):
         given = set(_runs(shown(prompts[place])))
-        for run in set(_runs(answer)) - given:
-            if len(set(run) - {"0"}) >= _DISTINCT:
+        for run in dict.fromkeys(_runs(answer)):
+            if run not in given and len(set(run) - {"0"}) >= _DISTINCT:
                 places[run].add(place)
     places = {run: held for run, held in places.items() if len(held) > 1}
     for text in (*base_answers, *(e.reference for e in declared)):
@@ -100,7 +100,7 @@ def unexplained(
             places.pop(run, None)
     found: list[Unexplained] = []
     covered: set[int] = set()
-    for run, held in sorted(places.items(), key=lambda item: (-len(item[1]), item[0])):
+    for run, held in sorted(places.items(), key=lambda item: -len(item[1])):
         if not held <= covered:
             found.append(Unexplained(" ".join(run), tuple(sorted(held))))
             covered |= held
