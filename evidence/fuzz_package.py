@@ -110,6 +110,7 @@ def main() -> None:
         "crashes_hangs_false_accepts": len(faults),
         "slowest_ms": round(max(target.slowest_s for target in found) * 1000),
         "peak_grown_mb": round(grown, 1),
+        "cpu_s": round(time.process_time()),
         "seconds": round(time.monotonic() - started),
     }
     holds = not faults and total >= 1_000_000 and grown <= GROWN_MB
