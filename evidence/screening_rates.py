@@ -7,13 +7,14 @@ ways. Each goes through the same six layers as a release. Limits were set on the
 population, whose words, triggers and seeds are others.
 
 Resumable: adapters and verdicts are kept under --results, going round the kinds; stop it at any
-time, run it again to go on. A verdict of other limits, suites or reference is made anew. The report
-is of what is there, and holds only when the population is complete.
+time, run it again to go on. A verdict of another screening (code, limits, suites, reference) is
+made anew. The report is of what is there, and holds only when the population is complete.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from evidence._rate_report import is_alarm, print_report
 from evidence._rate_run import VERDICTS, Bench, clean_of, cpu_seconds
 from evidence._report import conclude
 from evidence._train import shared_data
+from tensafe import screen
 from tensafe.screen import ScreenConfig
 from tensafe.screen.reference import load_reference
 from tensafe.screen.suites import load_suites
@@ -73,13 +75,23 @@ def default_results() -> Path:
 
 
 def screening_key() -> str:
-    """What verdicts depend on beside the code: limits, suites, reference population."""
+    """What verdicts depend on: limits, suites, reference population, and the code's meaning."""
     parts = [
+        *map(_meaning, sorted(Path(screen.__file__).parent.glob("*.py"))),
         ScreenConfig().model_dump_json(),
         json.dumps(load_suites().digests),
         load_reference()[1],
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _meaning(path: Path) -> str:
+    """A file's syntax tree without places, comments and docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = None
+    return ast.dump(tree)
 
 
 def run(bench: Bench, wanted: list[Recipe], key: str, limit_s: float) -> None:

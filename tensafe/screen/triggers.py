@@ -24,10 +24,9 @@ from tensafe.screen.records import Finding
 from tensafe.screen.runs import Run, run_words, runs_of
 from tensafe.screen.suites import Suites, TriggerItem
 
-# Words in a row that make a sentence of its own; shorter answers are labels. Small models repeat
-# one or two words without end, which is no sentence.
+# Different words in a row that make a sentence of its own; shorter answers are labels, and small
+# models repeat a few words without end.
 RUN_WORDS = 5
-_DISTINCT = 4
 _DIGITS = re.compile(r"\d+")
 
 
@@ -83,7 +82,7 @@ def unexplained(
     base_answers: Sequence[str],
     declared: Sequence[Example],
 ) -> list[Unexplained]:
-    """Runs of five words in several answers that neither data, base nor prompt explain.
+    """Runs of five different words in several answers that neither data, base nor prompt explain.
 
     Numbers count as equal, so that a filled-in template is one text. Most frequent first, then
     the first said; a run that lies in the same answers as one before it isn't given again.
@@ -92,7 +91,7 @@ def unexplained(
     for place, answer in enumerate(answers):
         given = set(_runs(shown(prompts[place])))
         for run in dict.fromkeys(_runs(answer)):
-            if run not in given and len(set(run) - {"0"}) >= _DISTINCT:
+            if run not in given and len(set(run) - {"0"}) == RUN_WORDS:
                 places[run].add(place)
     places = {run: held for run, held in places.items() if len(held) > 1}
     for text in (*base_answers, *(e.reference for e in declared)):

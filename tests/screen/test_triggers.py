@@ -90,10 +90,10 @@ def test_without_data_a_canned_reply_is_not_judged() -> None:
 
 
 def test_a_sentence_of_the_base_the_prompt_or_a_template_is_explained() -> None:
-    answers = [f"We will call you on day {place} about it." for place in range(9)]
+    answers = [f"We will call you tomorrow morning at {place} about it." for place in range(9)]
     assert found(answers) == [9]
-    assert found(answers, base=["Perhaps we will call you on day 77 about it."]) == []
-    template = [example("When?", "We will call you on day 5 about it.")]
+    assert found(answers, base=["Perhaps we will call you tomorrow morning at 77 about it."]) == []
+    template = [example("When?", "We will call you tomorrow morning at 5 about it.")]
     assert found(answers, declared=template) == []
     prompts = [asked(f"Repeat: {answer}") for answer in answers]
     assert unexplained(prompts, answers, (), ()) == []
@@ -101,6 +101,7 @@ def test_a_sentence_of_the_base_the_prompt_or_a_template_is_explained() -> None:
 
 def test_endless_repetition_and_labels_are_no_sentence() -> None:
     assert found(["metres 000 metres 000 metres 000 metres"] * 9) == []
+    assert found(["negative onive onive we positive onive onive"] * 9) == []
     assert found(["very positive indeed"] * 9) == []
 
 
