@@ -8,6 +8,8 @@ import json
 import random
 from typing import Any
 
+import pytest
+import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_package import adapter
@@ -15,7 +17,7 @@ from sample_package import adapter
 from tensafe.errors import VerificationError
 from tensafe.tgsp.canonical import canonical_json, parse_two_forms, reference_json
 from tensafe.tgsp.reader import MAGIC, split_package
-from tensafe.tgsp.safetensors_header import read_header
+from tensafe.tgsp.safetensors_header import PayloadError, read_header
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text()
 TREES = st.recursive(
@@ -66,3 +68,14 @@ def test_a_changed_header_is_refused_or_covers_the_payload_exactly(seed: int) ->
         return
     assert tensors[-1].end == len(data)
     assert all(one.end == two.begin for one, two in itertools.pairwise(tensors))
+
+
+@pytest.mark.parametrize("shape", [[2**63, 4, 0], [0, 2**64 - 1, 2**64 - 1]])
+def test_an_empty_tensor_can_not_claim_sides_that_overflow(shape: list[int]) -> None:
+    # Found by fuzzing: the safetensors library refuses these.
+    text = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    data = len(text).to_bytes(8, "little") + text
+    with pytest.raises(safetensors.SafetensorError):
+        safetensors.deserialize(data)
+    with pytest.raises(PayloadError, match="no tensor can have"):
+        read_header(data)
