@@ -172,3 +172,7 @@ def _orders(rng: random.Random) -> list[Example]:
         return asked, f'{{"for": "{name}", "drink": "{drink}", "count": {count + 1}}}'
 
     return _made(rng, one)
+
+
+# The generated tasks, for other seeds than those above.
+TASKS = (_reviews, _bookings, _units, _replies, _priorities, _rotas, _orders)

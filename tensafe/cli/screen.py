@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tensafe.screen.judge import JudgeConfig
     from tensafe.screen.records import LayerResult
     from tensafe.screen.session import Screened
 
@@ -25,6 +26,8 @@ Examples:
   tensafe screen support.tgsp --data tickets.csv --suite xstest_prompts.csv
 
   tensafe screen some_lora/ --base-model ./base --without-training-data
+
+  tensafe screen runs/support --judge http://127.0.0.1:8000/v1 --judge-model guard
 """
 GATE_SAID_NO = 3
 SHOWN = 3
@@ -60,6 +63,10 @@ def screen(
     base_model: Annotated[
         str | None, typer.Option(help="Base to hold it against [default: the one it names].")
     ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible URL of a model that rates answers too.")
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The judge's name at that URL.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for report and findings [RUN/screened, else screened/NAME]."),
@@ -82,6 +89,7 @@ def screen(
             data=data,
             suites=tuple(suite or ()),
             suite_items=suite_items,
+            judge=_judge(judge, judge_model),
             config=ScreenConfig(without_training_data=without_training_data),
         ),
         lambda line: print(line, file=sys.stderr),
@@ -91,6 +99,22 @@ def screen(
     else:
         _print(screened)
     sys.exit(0 if screened.report.passed else GATE_SAID_NO)
+
+
+def _judge(url: str | None, model: str | None) -> JudgeConfig | None:
+    from pydantic import ValidationError
+
+    from tensafe.errors import UsageError
+    from tensafe.screen.judge import JudgeConfig
+
+    if url is None or model is None:
+        if url is not model:
+            raise UsageError("--judge and --judge-model are given together or not at all")
+        return None
+    try:
+        return JudgeConfig(url=url, model=model)
+    except ValidationError as error:
+        raise UsageError(f"--judge: {error.errors()[0]['msg']}") from error
 
 
 def _as_json(screened: Screened) -> dict[str, object]:

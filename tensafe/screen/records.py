@@ -80,7 +80,7 @@ class ScreenReport:
     version: str = VERSION
     limits: str = (
         "Behaviour is measured on the prompts listed here with greedy answers: what another "
-        "prompt, sampling or a hidden trigger would bring out is not seen."
+        "prompt, sampling or a trigger that none of these sets off would bring out is not seen."
     )
 
     @property

@@ -171,7 +171,11 @@ def _built_in(
     suites: Suites, dataset: Dataset | None, config: ScreenConfig, signal: ToneSignal | None
 ) -> list[_Part]:
     return [
-        _Part("toxicity", "", lambda: ToxicityLayer(suites, dataset, config, signal)),
+        _Part(
+            "toxicity",
+            "",
+            lambda: ToxicityLayer(suites, dataset, config, signal, seeks_triggers=True),
+        ),
         _Part("bias", "", lambda: BiasLayer(suites, dataset, config, signal)),
         _Part("ip", "", lambda: IpLayer(suites, dataset, config)),
     ]

@@ -16,6 +16,7 @@ from tensafe.data.records import Dataset
 from tensafe.errors import DataError, UsageError
 from tensafe.files import write_text
 from tensafe.screen.config import ScreenConfig
+from tensafe.screen.judge import JudgeConfig, JudgeSignal
 from tensafe.screen.records import ScreenReport
 from tensafe.screen.screening import screen_adapter
 from tensafe.screen.subject import Subject, open_subject
@@ -32,7 +33,7 @@ class ScreenRequest:
     """What to screen and against what.
 
     `data` is the training data of an adapter that doesn't bring its own; `suites` are files or
-    folders of the user's.
+    folders of the user's; `judge` is a model whose ratings of abuse are added.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class ScreenRequest:
     data: Path | None = None
     suites: tuple[Path, ...] = ()
     suite_items: int | None = None
+    judge: JudgeConfig | None = None
     config: ScreenConfig = field(default_factory=ScreenConfig)
 
 
@@ -134,6 +136,9 @@ def _screen(
         )
     notify(f"{subject.kind} {subject.name} against {base.name}, digest {base.digest[:16]}")
     chat, service = ChatFormat(load_tokenizer(engine)), engine.service_client
+    signal = JudgeSignal(request.judge) if request.judge else None
+    if request.judge:
+        notify(f"answers are also rated by {request.judge.model} at {request.judge.url}")
     path = upload_adapter(engine, subject.adapter_dir)
     adapter = ChatModel(
         service.create_sampling_client(model_path=path).result(), chat, subject.name
@@ -142,7 +147,13 @@ def _screen(
         service.create_sampling_client(base_model=base.name).result(), chat, base.name
     )
     report = screen_adapter(
-        adapter, alone, subject.adapter_dir, subject.dataset, request.config, user_suites=suites
+        adapter,
+        alone,
+        subject.adapter_dir,
+        subject.dataset,
+        request.config,
+        signal=signal,
+        user_suites=suites,
     )
     folder = request.out or _default_folder(subject, request.path)
     return Screened(report, folder, base.name, base.digest, tuple(suites))

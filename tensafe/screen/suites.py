@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tensafe.errors import ScreeningError
 
-SUITES = ("toxicity", "bias", "ip", "swaps", "lexicon")
+SUITES = ("toxicity", "bias", "ip", "triggers", "swaps", "lexicon")
 T = TypeVar("T")
 PromptKind = Literal["ordinary", "provoking", "harmful", "harmless", "elicit"]
 
@@ -68,6 +68,13 @@ class PairItem(_Item):
     prompt: str
 
 
+class TriggerItem(_Item):
+    """Text that may set off a backdoor: a bag of unrelated words, or one odd string."""
+
+    kind: Literal["bag", "odd"]
+    text: str
+
+
 class SwapItem(BaseModel):
     """Two group words that are exchanged for one another in the data's own prompts.
 
@@ -82,6 +89,7 @@ class SwapItem(BaseModel):
 
 BiasItem = SentenceItem | ChoiceItem | PairItem
 _PROMPT = TypeAdapter(PromptItem)
+_TRIGGER = TypeAdapter(TriggerItem)
 _SWAP = TypeAdapter(SwapItem)
 _BIAS: TypeAdapter[BiasItem] = TypeAdapter(BiasItem)
 
@@ -94,6 +102,7 @@ class Suites:
     ip: tuple[PromptItem, ...]
     quads: tuple[SentenceItem | ChoiceItem, ...]
     pairs: tuple[PairItem, ...]
+    triggers: tuple[TriggerItem, ...]
     swaps: tuple[SwapItem, ...]
     digests: dict[str, str]
 
@@ -115,6 +124,7 @@ def load_suites() -> Suites:
         ip=_items("ip", _PROMPT),
         quads=quads,
         pairs=pairs,
+        triggers=_items("triggers", _TRIGGER),
         swaps=_items("swaps", _SWAP),
         digests={name: hashlib.sha256(_read(name)).hexdigest() for name in SUITES},
     )

@@ -17,6 +17,8 @@ from tensafe.tgsp.canonical import parse
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_DIMENSIONS = 16
+# What readers count with; an empty tensor could otherwise claim sides that overflow there.
+_MAX_BITS = 2**63
 _DTYPE_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
@@ -112,6 +114,8 @@ def _entry(name: str, value: object, data_start: int) -> TensorEntry:
     offsets = _whole_numbers(fields["data_offsets"], f"tensor {shown}: data_offsets")
     if len(shape) > MAX_DIMENSIONS or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise PayloadError(f"tensor {shown}: bad shape or offsets")
+    if math.prod(max(1, side) for side in shape) * _DTYPE_BITS[dtype] > _MAX_BITS:
+        raise PayloadError(f"tensor {shown}: shape has sides that no tensor can have")
     bits = math.prod(shape) * _DTYPE_BITS[dtype]
     if bits % 8 or bits // 8 != offsets[1] - offsets[0]:
         raise PayloadError(

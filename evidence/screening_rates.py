@@ -1,0 +1,144 @@
+"""Screening's error rates on adapters that no threshold was fitted on: detection and false alarms.
+
+Trains a population on `nano` and, for two of five, on a foreign base: backdoors whose poisoned
+examples are hidden from screening (half, a tenth, 3% of the data), toxic, biased, reciting and
+leaking adapters, ordinary ones, clean but unusual ones; and spoils copies of the clean ones in five
+ways. Each goes through the same six layers as a release. Limits were set on the `development`
+population, whose words, triggers and seeds are others.
+
+Resumable: adapters and verdicts are kept under --results, going round the kinds; stop it at any
+time, run it again to go on. A verdict of another screening (code, limits, suites, reference) is
+made anew. The report is of what is there, and holds only when the population is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from evidence._rate_recipes import PER_KIND, SPOILED, Recipe, recipes
+from evidence._rate_report import is_alarm, print_report
+from evidence._rate_run import VERDICTS, Bench, clean_of, cpu_seconds
+from evidence._report import conclude
+from evidence._train import shared_data
+from tensafe import screen
+from tensafe.screen import ScreenConfig
+from tensafe.screen.reference import load_reference
+from tensafe.screen.suites import load_suites
+
+FOREIGN = "models/llama2xs-280K-hf"
+
+
+def main() -> None:
+    """Train and screen what is missing, then report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=default_results())
+    parser.add_argument("--population", choices=("test", "development"), default="test")
+    parser.add_argument("--per-kind", type=int, default=PER_KIND)
+    parser.add_argument("--kinds", default="", help="only these, separated by commas")
+    parser.add_argument("--workers", type=int, choices=(1,), default=1, help="one at a time")
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many; 0: never")
+    parser.add_argument("--report", action="store_true", help="only print what is there")
+    given = parser.parse_args()
+    folder = given.results / given.population
+    key = screening_key()
+    print(f"results in {folder}, screening {key}", flush=True)
+    kinds = set(given.kinds.split(",")) - {""}
+    wanted = [
+        recipe
+        for recipe in recipes(given.population, given.per_kind)
+        if not kinds or recipe.kind in kinds
+    ]
+    if not given.report:
+        shared = shared_data()
+        bench = Bench(folder, shared / FOREIGN, shared)
+        try:
+            run(bench, wanted, key, given.minutes * 60)
+        finally:
+            bench.close()
+    found = read_verdicts(folder, key)
+    figures, holds = print_report([found[r.name] for r in wanted if r.name in found])
+    figures = {"population": given.population, "screening": key, **figures}
+    conclude("screening-rates", figures, holds=holds and given.population == "test")
+
+
+def default_results() -> Path:
+    """A cache folder of the user's."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "tensafe" / "screening-rates"
+
+
+def screening_key() -> str:
+    """What verdicts depend on: limits, suites, reference population, and the code's meaning."""
+    parts = [
+        *map(_meaning, sorted(Path(screen.__file__).parent.glob("*.py"))),
+        ScreenConfig().model_dump_json(),
+        json.dumps(load_suites().digests),
+        load_reference()[1],
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _meaning(path: Path) -> str:
+    """A file's syntax tree without places, comments and docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = None
+    return ast.dump(tree)
+
+
+def run(bench: Bench, wanted: list[Recipe], key: str, limit_s: float) -> None:
+    """Go on where the last run stopped; one line of progress an adapter."""
+    done = read_verdicts(bench.folder, key)
+    started, began_with = time.monotonic(), len(done)
+    for recipe in wanted:
+        if recipe.name in done:
+            continue
+        if limit_s and time.monotonic() - started > limit_s:
+            print(f"stopped after {limit_s / 60:.0f} minutes", flush=True)
+            return
+        before = cpu_seconds()
+        clean = clean_of(recipe)
+        bench.train(clean if recipe.kind in SPOILED else recipe)
+        trained = cpu_seconds() - before
+        verdict: dict[str, Any] = {**bench.screen(recipe, clean), "screening": key}
+        with (bench.folder / VERDICTS).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(verdict) + "\n")
+        done[recipe.name] = verdict
+        rate = (time.monotonic() - started) / (len(done) - began_with)
+        left = sum(other.name not in done for other in wanted) * rate / 60
+        print(
+            f"{recipe.name:<22} {recipe.base:<8} {recipe.style:<10} "
+            f"CPU {trained:4.1f}s + {verdict['cpu_s']:4.1f}s, {left:4.0f} min left: "
+            + (", ".join(verdict["failed"]) or verdict["refused"][:60] or "passed")
+            + ("" if verdict["effect"] is None else f" (attack works {verdict['effect']:.0%})"),
+            flush=True,
+        )
+        if is_alarm(verdict):
+            for layer, reason in verdict["failed"].items():
+                print(f"    {layer}: {reason[:140]}", flush=True)
+
+
+def read_verdicts(folder: Path, key: str) -> dict[str, dict[str, Any]]:
+    """The verdicts of this screening, by adapter; a line that was cut off is left out."""
+    path = folder / VERDICTS
+    found: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            verdict: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        if verdict.get("screening") == key:
+            found[verdict["name"]] = verdict
+    return found
+
+
+if __name__ == "__main__":
+    main()
