@@ -8,9 +8,9 @@ stops them.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ class Shown:
 
 def browser_program() -> str | None:
     """An installed Chromium, if playwright can drive it."""
-    if importlib.util.find_spec("playwright") is None:
+    if find_spec("playwright") is None:
         return None
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
