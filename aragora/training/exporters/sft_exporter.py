@@ -15,7 +15,7 @@ from typing import ClassVar
 from sqlalchemy import select
 
 from aragora.memory import DebateFilter, Memory, StoredDebate
-from aragora.memory.records import Message, Pattern
+from aragora.memory.records import Message, Outcome, Pattern, Standing
 from aragora.memory.tables import PatternUseRow
 from aragora.training.exporters.base import Exporter, Group, narrowing, read_debates
 from aragora.training.exporters.options import SFTOptions
@@ -83,7 +83,7 @@ def _answers(debated: Debated, options: SFTOptions, tally: Tally) -> Iterator[Ca
         return
     for standing in stored.standings:
         said = debated.messages.get(standing.final_message_id or 0)
-        if standing.place != 1 or said is None:
+        if said is None or not _has_won(standing, said, outcome):
             continue
         seat = debated.seats[standing.seat]
         if standing.seat == outcome.winner_seat:
@@ -96,6 +96,12 @@ def _answers(debated: Debated, options: SFTOptions, tally: Tally) -> Iterator[Ca
                 continue
             source = "expert"
         yield debated.candidate(source, prompt, (debated.text("completion", said),))
+
+
+def _has_won(standing: Standing, said: Message, outcome: Outcome) -> bool:
+    """Whether an answer is the debate's: in the first place, or the same in other words."""
+    is_same = said.answer_key is not None and said.answer_key == outcome.answer_key
+    return standing.place == 1 or is_same
 
 
 def _plain_prompt(debated: Debated) -> Chat | None:

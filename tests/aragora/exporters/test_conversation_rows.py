@@ -38,10 +38,10 @@ def test_confidence_and_consensus_decide_and_are_counted(memory: Memory) -> None
 
 def test_an_expert_who_agrees_is_an_example(memory: Memory) -> None:
     rate(memory, domain="reading", bob=1700.0, cem=1550.0)
-    said = [["Answer: blue"], ["It is the sky. Answer: blue"], ["Sea. Answer: blue"], ["red"]]
+    said = [["Answer: blue"], ["It is the sky.\nAnswer: blue"], ["Sea.\nAnswer: blue"], ["red"]]
     hold(memory, "Which colour?", said)
     rows = talks(memory, include_experts=True)
-    assert [words(r, "messages") for r in rows] == ["It is the sky. Answer: blue"]
+    assert [words(r, "messages") for r in rows] == ["It is the sky.\nAnswer: blue"]
 
 
 def test_only_critiques_that_led_to_something_better(memory: Memory) -> None:
