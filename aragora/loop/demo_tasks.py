@@ -21,7 +21,7 @@ from tinker_engine.base.curriculum import lists, reading
 from tinker_engine.base.curriculum.example import Example
 
 SEED_BASE = 57_000_017
-KINDS = ("read-record", "json", "extract")
+KINDS = ("read-record", "read-record", "json", "extract")
 _MAKERS: tuple[Callable[[random.Random], Example], ...] = (lists.make, reading.make)
 Row = dict[str, str]
 
@@ -31,13 +31,13 @@ def make_tasks(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of a task file, and rows with the answers of its training tasks.
 
-    No two tasks ask the same; each split holds every kind about as often.
+    No two tasks ask the same; each split holds every kind in its share of `kinds`.
     """
     rng = random.Random(SEED_BASE + seed)
+    shares = Counter(kinds)
     seen: set[str] = set()
 
     def take(count: int) -> list[Row]:
-        most = -(-count // len(kinds))
         rows: list[Row] = []
         per_kind: Counter[str] = Counter()
         while len(rows) < count:
@@ -46,7 +46,9 @@ def make_tasks(
             if kind not in kinds or not example.is_exact or len(turns) != 2:
                 continue
             question, answer = turns[0]["content"], turns[1]["content"]
-            if per_kind[kind] >= most or answer_key(question) in seen or not answer_key(answer):
+            if per_kind[kind] >= -(-count * shares[kind] // len(kinds)):
+                continue
+            if answer_key(question) in seen or not answer_key(answer):
                 continue
             seen.add(answer_key(question))
             per_kind[kind] += 1

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 DATABASE, REGISTRY, ADAPTERS = "aragora.sqlite3", "model_registry.json", "adapters.json"
+DEBATES = "debates.json"
 
 
 def run_loop(
@@ -161,13 +162,15 @@ class _Loop:
         dealt = self.tasks.of_round((number - 1) % self.settings.deal + 1, self.settings.deal)
         self.tell(f"round {number}: {len(dealt)} debates of version {current.number}")
         counts = await self._debates(place, dealt, number)
+        # What rounds showed whose candidate was not used is still to be learned.
+        unlearned = self.folder / "rounds" / str(current.number + 1) / DEBATES
         exported = step(
             place / "export.json",
             lambda: export_round(
                 self.memory,
                 place,
-                [self.folder / "rounds" / str(n) for n in range(1, number)],
-                counts,
+                [self.folder / "rounds" / str(n) for n in range(1, current.number + 1)],
+                {**counts, "since": step(unlearned, dict)["since"]},
                 self.settings,
                 with_critiques=self.protocol.critique,
             ),
@@ -197,7 +200,7 @@ class _Loop:
         return self._decided(version, current, judged)
 
     async def _debates(self, place: Path, dealt: Any, number: int) -> dict[str, Any]:
-        path = place / "debates.json"
+        path = place / DEBATES
         if path.is_file():
             return step(path, dict)
         quarter = max(1, len(dealt) // 4)
@@ -221,7 +224,9 @@ class _Loop:
             return {**asdict(result), "history": [asdict(h) for h in result.history]}
 
         record = step(place / "training.json", work)
-        return TrainingResult(**{**record, "history": ()})
+        fields: dict[str, Any] = {**record}
+        fields["history"] = ()
+        return TrainingResult(**fields)
 
     async def _measure(
         self, place: Path, checkpoint: str | None, name: str

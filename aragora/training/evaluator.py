@@ -144,8 +144,8 @@ class TinkerEvaluator:
         """One agent against several baselines on the same tasks.
 
         Gives `overall_win_rate`, `overall_elo_gain` (the Elo difference that this win rate stands
-        for), `by_task`, `by_baseline` (with tests), `accuracy` where a verifier scored, `calibration`
-        where the agent can tell its confidence, and `cost`.
+        for), `by_task`, `by_baseline` (with tests), `accuracy` where a verifier scored,
+        `calibration` where the agent can tell its confidence, and `cost`.
         """
         baselines = (
             list(baseline_agents) if isinstance(baseline_agents, Sequence) else [baseline_agents]
@@ -251,8 +251,8 @@ class TinkerEvaluator:
             identity = await asyncio.to_thread(judge.identity)
             if _weights(identity) in weights:
                 return [judge], (
-                    "the only judge at hand answers with the weights of a contestant and may favour "
-                    "its own words; give TinkerEvaluator judges=[…], or tasks with a verifier"
+                    "the only judge at hand answers with the weights of a contestant and may "
+                    "favour its own words; give TinkerEvaluator judges=[…], or tasks with a verifier"
                 )
             return [judge], ""
         for judge in self._judges:
