@@ -90,7 +90,7 @@ def ab_test(
                 trials,
                 mode="anytime" if mode == "anytime" else "fixed",
                 on_trial=told,
-            )  # fmt: skip
+            )
         )
     if plot is not None:
         write_ab_page(result, plot)

@@ -2,7 +2,7 @@
 
     python -m aragora.loop.demo_tasks --seed 0 --out tasks.jsonl --keys keys.jsonl
 
-Kinds are those of nano's curriculum (records to read, objects to write as JSON, fields to copy),
+Short lists and phrases to take something from or to copy, asked in the words of nano's curriculum,
 from seeds that no training of nano used; every task has one right answer. Training tasks are
 written without it: `--keys` keeps their answers apart, for reports on how right debates were.
 """
@@ -12,17 +12,22 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from aragora.memory.identity import answer_key
-from tinker_engine.base.curriculum import lists, reading
-from tinker_engine.base.curriculum.example import Example
+from tinker_engine.base.curriculum import slots
+from tinker_engine.base.curriculum.example import expand
+from tinker_engine.base.curriculum.lists import CHANGE
+from tinker_engine.base.curriculum.lists import KINDS as POOLS
 
 SEED_BASE = 57_000_017
-KINDS = ("read-record", "read-record", "json", "extract")
-_MAKERS: tuple[Callable[[random.Random], Example], ...] = (lists.make, reading.make)
+KINDS = ("first-word", "initials", "first-item", "copy", "underscores")
+_PATTERNS = {"first-word": "first", "initials": "initials", "copy": "same", "underscores": "snake"}
+_ITEM = (
+    "{What is|Name|Give} the first {item|word|entry} {of|in}: <LIST>",
+    "<LIST>\nFirst {one|item}?",
+    "{From|Out of} <LIST> {take|pick} the first.",
+)
 Row = dict[str, str]
 
 
@@ -31,28 +36,19 @@ def make_tasks(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of a task file, and rows with the answers of its training tasks.
 
-    No two tasks ask the same; each split holds every kind in its share of `kinds`.
+    No two tasks ask the same; every kind comes as often as the others.
     """
     rng = random.Random(SEED_BASE + seed)
-    shares = Counter(kinds)
     seen: set[str] = set()
 
     def take(count: int) -> list[Row]:
         rows: list[Row] = []
-        per_kind: Counter[str] = Counter()
         while len(rows) < count:
-            example = rng.choice(_MAKERS)(rng)
-            kind, turns = example.family, example.messages
-            if kind not in kinds or not example.is_exact or len(turns) != 2:
-                continue
-            question, answer = turns[0]["content"], turns[1]["content"]
-            if per_kind[kind] >= -(-count * shares[kind] // len(kinds)):
-                continue
-            if answer_key(question) in seen or not answer_key(answer):
-                continue
-            seen.add(answer_key(question))
-            per_kind[kind] += 1
-            rows.append({"task": question, "answer": answer, "domain": kind})
+            kind = kinds[len(rows) % len(kinds)]
+            question, answer = _item(rng) if kind == "first-item" else _phrase(kind, rng)
+            if answer_key(question) not in seen:
+                seen.add(answer_key(question))
+                rows.append({"task": question, "answer": answer, "domain": kind})
         return rows
 
     # Held-out first: more training tasks leave them as they are.
@@ -60,6 +56,32 @@ def make_tasks(
     learned = take(train)
     shown = [{"task": r["task"], "domain": r["domain"], "split": "train"} for r in learned]
     return [*held, *shown], learned
+
+
+def _phrase(kind: str, rng: random.Random) -> tuple[str, str]:
+    """A few words with something to do to them."""
+    pool = [*slots.THINGS, *slots.ANIMALS, *slots.FRUIT, *(c.lower() for c in slots.CITIES)]
+    words = rng.sample(pool, rng.randint(2, 5))
+    if kind == "initials":
+        words = slots.person(rng).split()
+    answer = {
+        "first-word": words[0],
+        "initials": "".join(word[0] for word in words),
+        "copy": " ".join(words),
+        "underscores": "_".join(words),
+    }[kind]
+    text = " ".join(words)
+    ask = expand(rng.choice(CHANGE[_PATTERNS[kind]]), rng)
+    forms = (f"{ask} {text}", f'{ask} "{text}"', f"{ask}\n{text}", f"{text}\n{ask.rstrip(':')}")
+    return rng.choice(forms), answer
+
+
+def _item(rng: random.Random) -> tuple[str, str]:
+    """The first entry of a list."""
+    items = rng.sample(rng.choice(list(POOLS.values())), rng.randint(3, 6))
+    listed = rng.choice((", ", "; ", "\n", " / ")).join(items)
+    asked = expand(rng.choice(_ITEM), rng).replace("<LIST>", listed)
+    return asked[:1].upper() + asked[1:], items[0]
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

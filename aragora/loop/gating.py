@@ -118,7 +118,13 @@ def dataset_of(folder: Path, check: Sequence[LoopTask]) -> Dataset:
     train = {
         example.digest: example
         for place, turns in enumerate((*rows.conversations, *chosen))
-        for example in [_example(tuple(Message(**turn) for turn in turns), "debates", place)]
+        for example in [
+            _example(
+                tuple(Message(role=turn["role"], content=turn["content"]) for turn in turns),
+                "debates",
+                place,
+            )
+        ]
     }
     test = [
         _example(

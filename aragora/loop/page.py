@@ -150,7 +150,7 @@ def _chart(
     versions: Sequence[Version],
     series: Sequence[tuple[str, Callable[[Version], float | None]]],
 ) -> dict[str, Any]:
-    known = [y for _, read in series for v in versions if (y := read(v)) is not None]
+    known = [share for _, read in series for v in versions if (share := read(v)) is not None]
     # Shares; the axis begins at the tenth below the lowest, so that differences can be seen.
     low = max(0.0, int(10 * min(known) - 0.5) / 10)
     last = max(1, len(versions) - 1)

@@ -252,7 +252,7 @@ class TinkerEvaluator:
             if _weights(identity) in weights:
                 return [judge], (
                     "the only judge at hand answers with the weights of a contestant and may "
-                    "favour its own words; give TinkerEvaluator judges=[…], or tasks with a verifier"
+                    "favour its own words; give judges=[…], or tasks with a verifier"
                 )
             return [judge], ""
         for judge in self._judges:

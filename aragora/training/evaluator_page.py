@@ -25,6 +25,7 @@ def render_ab_page(result: ABTestResult) -> str:
     shared = resources.files("tensafe.report") / "template" / "report.css"
     style = shared.read_text("utf-8") + _STYLE
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = _text(f"{result.fine_tuned} against {result.baseline}")
     low, high = result.interval.low, result.interval.high
     verdict = "significant" if result.is_significant else "not significant"
@@ -33,7 +34,7 @@ def render_ab_page(result: ABTestResult) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>A/B test: {title}</title>
 <style>{style}</style>
