@@ -21,8 +21,8 @@ from tinker_engine.base.curriculum.lists import CHANGE
 from tinker_engine.base.curriculum.lists import KINDS as POOLS
 
 SEED_BASE = 57_000_017
-KINDS = ("first-word", "initials", "first-item", "copy", "underscores")
-_PATTERNS = {"first-word": "first", "initials": "initials", "copy": "same", "underscores": "snake"}
+KINDS = ("first-word", "initials", "first-item", "copy")
+_PATTERNS = {"first-word": "first", "initials": "initials", "copy": "same"}
 _ITEM = (
     "{What is|Name|Give} the first {item|word|entry} {of|in}: <LIST>",
     "<LIST>\nFirst {one|item}?",
@@ -68,7 +68,6 @@ def _phrase(kind: str, rng: random.Random) -> tuple[str, str]:
         "first-word": words[0],
         "initials": "".join(word[0] for word in words),
         "copy": " ".join(words),
-        "underscores": "_".join(words),
     }[kind]
     text = " ".join(words)
     ask = expand(rng.choice(CHANGE[_PATTERNS[kind]]), rng)
