@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aragora.agents import AgentIdentity, Ballot, Candidate, Context, Quote, Reply
+from aragora.memory.records import Role
 
 Said = Callable[[str, int, float | None], str]
+
+
+def always(answer: str) -> Said:
+    """A `said` that gives one answer to everything."""
+
+    def said(task: str, seed: int, temperature: float | None) -> str:
+        del task, seed, temperature
+        return answer
+
+    return said
+
+
+def first_shown(candidates: Sequence[Candidate]) -> str | None:
+    """A vote that goes by place alone."""
+    return candidates[0].label
 
 
 class Answering:
@@ -20,11 +36,12 @@ class Answering:
         vote: Callable[[Sequence[Candidate]], str | None] | None = None,
         model: str | None = None,
     ) -> None:
-        self.name, self.role = name, "proposer"
+        self.name = name
+        self.role: Role = "proposer"
         self.seeds: list[int] = []
         self.shown: list[tuple[str, ...]] = []
         self._said = said
-        self._vote = vote or (lambda candidates: candidates[0].label)
+        self._vote = vote or first_shown
         self._model = model or name
 
     def identity(self) -> AgentIdentity:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from answering import Answering
+from answering import Answering, always, first_shown
 
 from aragora.errors import UsageError
 from aragora.memory import Memory
@@ -28,7 +28,7 @@ def run(evaluator: TinkerEvaluator, *arguments: Any, **named: Any) -> Any:
 
 def test_a_verifier_decides_and_equal_answers_are_draws(memory: Memory) -> None:
     evaluator = TinkerEvaluator(memory=memory)
-    better, worse = Answering("mine", good), Answering("base", lambda *_: "0")
+    better, worse = Answering("mine", good), Answering("base", always("0"))
     result = run(evaluator, KEYED, better, worse, num_trials=3)
     assert result.fine_tuned_win_rate == 1.0
     assert result.is_significant
@@ -48,7 +48,7 @@ def test_a_verifier_decides_and_equal_answers_are_draws(memory: Memory) -> None:
 
 
 def test_the_same_task_again_is_no_further_task() -> None:
-    mine, base = Answering("mine", good), Answering("base", lambda *_: "0")
+    mine, base = Answering("mine", good), Answering("base", always("0"))
     result = run(TinkerEvaluator(), [KEYED[0]] * 50, mine, base, num_trials=20)
     assert result.rates.tasks == 1
     assert not result.is_significant
@@ -56,8 +56,8 @@ def test_the_same_task_again_is_no_further_task() -> None:
 
 
 def test_a_judge_that_goes_by_place_gives_draws() -> None:
-    mine, base = Answering("mine", lambda *_: "x"), Answering("base", lambda *_: "y")
-    first = Answering("judge", good, vote=lambda candidates: candidates[0].label)
+    mine, base = Answering("mine", always("x")), Answering("base", always("y"))
+    first = Answering("judge", good, vote=first_shown)
     result = run(TinkerEvaluator([first]), OPEN, mine, base, num_trials=2)
     assert (result.fine_tuned_win_rate, result.draws) == (0.5, 1.0)
     assert set(first.shown) == {("x", "y"), ("y", "x")}
@@ -70,7 +70,7 @@ def test_a_judge_that_goes_by_place_gives_draws() -> None:
 
 
 def test_no_contestant_judges() -> None:
-    mine, base = Answering("mine", lambda *_: "x"), Answering("base", lambda *_: "y")
+    mine, base = Answering("mine", always("x")), Answering("base", always("y"))
     for judge in (mine, Answering("other name", good, model="base")):
         with pytest.raises(UsageError, match="is a contestant or answers with a contestant"):
             run(TinkerEvaluator([judge]), OPEN, mine, base)
@@ -91,14 +91,14 @@ def test_who_can_not_answer_loses_and_a_judge_that_fails_is_not_heard() -> None:
         raise RuntimeError("no")
 
     judge = Answering("judge", good, vote=deaf)
-    other = Answering("other", lambda *_: "x")
+    other = Answering("other", always("x"))
     with pytest.raises(UsageError, match="no trial could be scored"):
-        run(TinkerEvaluator([judge]), OPEN, other, Answering("b", lambda *_: "y"))
+        run(TinkerEvaluator([judge]), OPEN, other, Answering("b", always("y")))
 
 
 def test_anytime_stops_when_it_is_decided() -> None:
     tasks = [EvaluationTask(f"{n} + 1?", answer=str(n + 1)) for n in range(100)]
-    mine, base = Answering("mine", good), Answering("base", lambda *_: "0")
+    mine, base = Answering("mine", good), Answering("base", always("0"))
     result = run(TinkerEvaluator(), tasks, mine, base, num_trials=1, mode="anytime")
     # E = 2^n / (n + 1) first reaches 20 at n = 8.
     assert result.rates.tasks == 8
@@ -107,7 +107,7 @@ def test_anytime_stops_when_it_is_decided() -> None:
 
 
 def test_a_benchmark_compares_with_every_baseline() -> None:
-    bases = [Answering("weak", lambda *_: "0"), Answering("same", good)]
+    bases = [Answering("weak", always("0")), Answering("same", good)]
     report = asyncio.run(
         TinkerEvaluator().evaluate_on_benchmark(Answering("mine", good), KEYED, bases, 2)
     )
@@ -124,12 +124,14 @@ def test_how_many_trials_would_be_needed() -> None:
     needed = needed_trials(0.7, trials_per_task=5)
     assert needed["tasks"] is not None
     assert needed["trials"] == 5 * needed["tasks"]
-    assert needed_trials(0.6, trials_per_task=5)["tasks"] > needed["tasks"]
+    more = needed_trials(0.6, trials_per_task=5)["tasks"]
+    assert more is not None
+    assert more > needed["tasks"]
 
 
 def test_the_page_shows_texts_as_texts() -> None:
     tasks = [EvaluationTask(f"<script>{n}</script> {n}", answer="x") for n in range(6)]
-    result = run(TinkerEvaluator(), tasks, Answering("a", lambda *_: "x"), Answering("b", good))
+    result = run(TinkerEvaluator(), tasks, Answering("a", always("x")), Answering("b", good))
     page = render_ab_page(result)
     assert "<script" not in page
     assert "&lt;script&gt;" in page

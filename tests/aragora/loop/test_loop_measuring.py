@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from answering import Answering
+from answering import Answering, always
 
 from aragora.agents.tinker_agent import TinkerAgent
 from aragora.loop import LoopSettings, LoopTask
@@ -44,7 +44,7 @@ def test_a_tied_vote_counts_by_share() -> None:
 
 
 def test_two_versions_are_asked_under_the_same_seeds() -> None:
-    agents = [Answering("a", lambda *_: "x"), Answering("b", lambda *_: "x")]
+    agents = [Answering("a", always("x")), Answering("b", always("x"))]
     for agent in agents:
         found(agent, 3)
     assert sorted(agents[0].seeds) == sorted(agents[1].seeds)
