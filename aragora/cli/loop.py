@@ -48,7 +48,7 @@ def loop(
     samples: Annotated[int, typer.Option(help="Answers per held-out task.", min=1)] = 4,
     min_confidence: Annotated[
         float, typer.Option(help="Least confidence of an outcome to be learned.", min=0, max=1)
-    ] = 0.5,
+    ] = 0.8,
     pii: Annotated[
         str, typer.Option(help="Training rows with personal data: drop, redact or keep.")
     ] = "drop",

@@ -26,7 +26,7 @@ class LoopSettings(BaseModel):
     max_tokens: int = Field(default=64, ge=1, description="longest answer")
     samples: int = Field(default=4, ge=1, le=64, description="measured answers per held-out task")
     min_confidence: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="least confidence of an outcome to be learned"
+        default=0.8, ge=0.0, le=1.0, description="least confidence of an outcome to be learned"
     )
     pii: Literal["drop", "redact", "keep"] = Field(
         default="drop", description="training rows with personal data or secrets"
