@@ -8,7 +8,7 @@ majority voting of the base, and the same loop on votes alone (self-consistency:
 pairs) with as many answers a task as cost the same tokens. How right the debates were is told from
 keys that the loop never had.
 
-    python -m evidence loop --seed 1 --results FOLDER   one seed, kept in the folder
+    python -m evidence loop --seed 11 --results FOLDER   one seed, kept in the folder
     python -m evidence loop --results FOLDER            what is missing of three, then the claim
 """
 
@@ -32,7 +32,7 @@ from aragora.memory import DebateFilter, Memory
 from aragora.memory.identity import answer_key
 from evidence._report import conclude
 
-SEEDS = (1, 2, 3)
+SEEDS = (11, 12, 13)
 ROUNDS, TRAIN, HELD_OUT = 3, 360, 240
 POINTS, LEVEL = 0.08, 0.01
 SWITCHED = "switched"

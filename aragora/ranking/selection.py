@@ -3,9 +3,9 @@
     python -m aragora.ranking.selection --database aragora.sqlite3
 
 One row for each domain, agent and adapter that debated there, best first: the Elo rating after its
-last rated debate, how many debates that rests on, and the share of its final answers that a verifier
-found right, where one looked. A rating of few debates is told as such: it is hardly more than its
-start.
+last rated debate, how many debates that rests on, and the share of its final answers that a
+verifier found right, where one looked. A rating of few debates is told as such: it is hardly more
+than its start.
 """
 
 from __future__ import annotations
@@ -64,18 +64,11 @@ def choices(memory: Memory) -> list[Choice]:
         )
         for domain, agent, adapter, score in session.execute(checked):
             seen.setdefault((domain, agent, adapter), []).append(score)
-    found = [
-        Choice(
-            domain,
-            agent,
-            adapter,
-            elo,
-            count,
-            sum(scores) / len(scores) if (scores := seen.get((domain, agent, adapter))) else None,
-            len(seen.get((domain, agent, adapter), ())),
-        )  # fmt: skip
-        for (domain, agent, adapter), (elo, count) in last.items()
-    ]
+    found: list[Choice] = []
+    for key, (elo, count) in last.items():
+        scores = seen.get(key, [])
+        right = sum(scores) / len(scores) if scores else None
+        found.append(Choice(*key, elo, count, right, len(scores)))
     return sorted(found, key=lambda c: (c.domain, c.is_thin, -c.elo, c.agent))
 
 
