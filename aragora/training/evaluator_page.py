@@ -47,7 +47,7 @@ def render_ab_page(result: ABTestResult) -> str:
 {result.p_value:.3g}: {verdict} at {result.alpha:g}. {result.rates.tasks} tasks, \
 {result.rates.trials} trials, {result.draws:.0%} draws, {result.mode}.</p>
 {warning}
-<figure>{_scale(result)}<figcaption>Win rate and its interval; the dashed line is an even match.\
+<figure class="rate">{_scale(result)}<figcaption>Win rate and its interval; the dashed line is an even match.\
 </figcaption></figure>
 </header>
 <main><section>
@@ -111,6 +111,7 @@ def _rows(result: ABTestResult) -> str:
 
 
 _STYLE = """
+.rate svg { max-width: 30rem; }
 .even { stroke: var(--muted); stroke-dasharray: 4 3; }
 .span { stroke: var(--accent); stroke-width: 3; }
 .dot { fill: var(--accent); }

@@ -60,7 +60,8 @@ class Trial:
 class ABTestResult:
     """What an A/B test found.
 
-    `p_value` is two-sided and over tasks; in anytime mode it holds at every look.
+    `p_value` is two-sided and over tasks; in anytime mode it holds at every look, the interval does
+    not.
     `is_significant` is never True with a judge that shares a contestant's weights (`warning` says
     so). `tasks_needed` is how many tasks the fixed test needs for a power of 80% if the rate seen
     is the true one.
