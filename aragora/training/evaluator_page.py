@@ -47,8 +47,8 @@ def render_ab_page(result: ABTestResult) -> str:
 {result.p_value:.3g}: {verdict} at {result.alpha:g}. {result.rates.tasks} tasks, \
 {result.rates.trials} trials, {result.draws:.0%} draws, {result.mode}.</p>
 {warning}
-<figure class="rate">{_scale(result)}<figcaption>Win rate and its interval; the dashed line is an even match.\
-</figcaption></figure>
+<figure class="rate">{_scale(result)}
+<figcaption>Win rate and its interval; the dashed line is an even match.</figcaption></figure>
 </header>
 <main><section>
 <h2>By task</h2>
