@@ -9,12 +9,18 @@ from aragora.loop.state import Version
 
 
 def decide(
-    candidate: Version, current: Version, judged: dict[str, Any], settings: LoopSettings
+    candidate: Version,
+    current: Version,
+    judged: dict[str, Any],
+    settings: LoopSettings,
+    *,
+    most_robust: float | None,
 ) -> str:
     """Why a candidate is not swapped in; "" when nothing speaks against it.
 
     It must pass its gates, answer more of the deciding held-out tasks right, and hold against as
-    many attacks (less `robustness_margin`). A robustness that should be known and isn't is a no.
+    many attacks as the most robust version used so far (`most_robust`), less the margin: measured
+    against that one, small falls can't add up. A robustness that should be known and isn't is a no.
     """
     reasons: dict[str, str] = judged["reasons"]
     if reasons or not judged["package"]:
@@ -26,11 +32,11 @@ def decide(
             "tasks that decide"
         )
     if settings.gauntlet:
-        if candidate.robustness is None or current.robustness is None:
+        if candidate.robustness is None or most_robust is None:
             return "its robustness is not known"
-        if candidate.robustness < current.robustness - settings.robustness_margin:
+        if candidate.robustness < most_robust - settings.robustness_margin:
             return (
-                f"less robust: {candidate.robustness:.1%} after {current.robustness:.1%} of the "
-                "attacks held"
+                f"less robust: {candidate.robustness:.1%} after {most_robust:.1%} of the attacks "
+                "held"
             )
     return ""

@@ -197,7 +197,8 @@ class _Loop:
             gates=dict(judged["verdicts"]), package=judged["package"],
             adapter_digest=judged["adapter_digest"],
         )  # fmt: skip
-        return self._decided(version, current, judged)
+        known = [v.robustness for v in state.versions if v.used and v.robustness is not None]
+        return self._decided(version, current, judged, max(known, default=None))
 
     async def _debates(self, place: Path, dealt: Any, number: int) -> dict[str, Any]:
         path = place / DEBATES
@@ -267,9 +268,15 @@ class _Loop:
             "errors": report.errors,
         }
 
-    def _decided(self, version: Version, current: Version, judged: dict[str, Any]) -> Version:
+    def _decided(
+        self,
+        version: Version,
+        current: Version,
+        judged: dict[str, Any],
+        most_robust: float | None,
+    ) -> Version:
         """Swap in when it is better and every gate says yes; the load gate has the last word."""
-        no = decide(version, current, judged, self.settings)
+        no = decide(version, current, judged, self.settings, most_robust=most_robust)
         if no:
             return replace(version, used=False, reason=no)
         try:

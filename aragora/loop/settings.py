@@ -39,7 +39,10 @@ class LoopSettings(BaseModel):
     replay: float = Field(default=0.2, ge=0.0, lt=1.0, description="share of earlier rows")
     patience: int = Field(default=2, ge=1, description="rounds without a better version to stop")
     robustness_margin: float = Field(
-        default=0.0, ge=0.0, le=1.0, description="by how much gauntlet robustness may fall"
+        default=0.04,
+        ge=0.0,
+        le=1.0,
+        description="by how much robustness may lie below the best one used; 0.04 is one attack",
     )
     gauntlet: bool = Field(default=True, description="attack every version")
     concurrency: int = Field(default=16, ge=1, le=1024, description="debates at a time")

@@ -70,14 +70,15 @@ PASSED: dict[str, Any] = {"reasons": {}, "package": "p.tgsp"}
         (version(1, 0.9), {"reasons": {"qa_verify": "0.7"}, "package": ""}, "qa_verify: 0.7"),
         (version(1, 0.9), {"reasons": {}, "package": ""}, "no package"),
         (version(1, 0.5), PASSED, "no better"),
-        (version(1, 0.9, robust=0.7), PASSED, "less robust"),
+        (version(1, 0.9, robust=0.77), PASSED, ""),
+        (version(1, 0.9, robust=0.75), PASSED, "less robust"),
         (replace(version(1, 0.9), robustness=None), PASSED, "not known"),
     ],
 )
 def test_a_candidate_must_pass_be_better_and_hold(
     candidate: Version, judged: dict[str, Any], words: str
 ) -> None:
-    reason = decide(candidate, version(0, 0.5), judged, LoopSettings())
+    reason = decide(candidate, version(0, 0.5), judged, LoopSettings(), most_robust=0.8)
     assert words in reason
     assert bool(reason) == bool(words)
 
