@@ -3,12 +3,11 @@
 One seed is one loop of three rounds on `nano`: tasks, debates, training and measuring from that
 seed. Single-answer accuracy (temperature 1) on held-out tasks that took part in no choice must rise
 by at least 8 points from version 0 to the last, with a paired test over tasks at p < 0.01, in every
-seed; no version that a gate refused may have been used. Robustness must not fall: in no seed by more
-than one of the 33 attacks (answers to single attacks turn over by chance in either direction), and
-not significantly over all seeds' attacks together. Beside it: plain
-majority voting of the base, and the same loop on votes alone (self-consistency: no debate, no
-pairs) with as many answers a task as cost the same tokens. How right the debates were is told from
-keys that the loop never had.
+seed; no version that a gate refused may have been used. Robustness must not fall: in no seed by
+more than one of the 33 attacks (answers to single attacks turn over by chance, either way), and not
+significantly over all seeds together. Beside it: plain majority voting of the base, and the same
+loop on votes alone (self-consistency: no debate, no pairs) with as many answers a task as cost the
+same tokens. How right the debates were is told from keys that the loop never had.
 
     python -m evidence loop --seed 11 --results FOLDER   one seed, kept in the folder
     python -m evidence loop --results FOLDER            what is missing of three, then the claim
