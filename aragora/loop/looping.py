@@ -117,7 +117,7 @@ class _Loop:
             state = replace(state, versions=(base,))
             state.save(self.folder)
             self._told(base)
-        self._use(state.current)
+        await asyncio.to_thread(self._use, state.current)
         while not state.ended:
             number = state.rounds_done + 1
             version = await self._round(number, state)
@@ -126,7 +126,7 @@ class _Loop:
             state.save(self.folder)
             self._told(version)
             if version.used:
-                self._use(version)
+                await asyncio.to_thread(self._use, version)
         self.tell(f"ended: {state.ended}")
         return state
 
@@ -198,7 +198,9 @@ class _Loop:
             adapter_digest=judged["adapter_digest"],
         )  # fmt: skip
         known = [v.robustness for v in state.versions if v.used and v.robustness is not None]
-        return self._decided(version, current, judged, max(known, default=None))
+        return await asyncio.to_thread(
+            self._decided, version, current, judged, max(known, default=None)
+        )
 
     async def _debates(self, place: Path, dealt: Any, number: int) -> dict[str, Any]:
         path = place / DEBATES
