@@ -6,10 +6,10 @@ by at least 8 points from version 0 to the last, with a paired test over tasks a
 seed; no version that a gate refused may have been used. Robustness must not fall: in no seed by
 more than one of the 33 attacks (answers to single attacks turn over by chance, either way), and not
 significantly over all seeds together. Beside it: plain majority voting of the base, and the same
-loop on votes alone (self-consistency: no debate, no pairs) with as many answers a task as cost the
+loop on votes alone (self-consistency: no weighing) with as many answers a task as cost the
 same tokens. How right the debates were is told from keys that the loop never had.
 
-    python -m evidence loop --seed 11 --results FOLDER   one seed, kept in the folder
+    python -m evidence loop --seed 12 --results FOLDER   one seed, kept in the folder
     python -m evidence loop --results FOLDER            what is missing of three, then the claim
 """
 
@@ -34,7 +34,7 @@ from aragora.memory.identity import answer_key
 from evidence._report import conclude
 from tensafe.evaluate.statistics import mcnemar_exact
 
-SEEDS = (11, 12, 13)
+SEEDS = (12, 13, 14)
 ROUNDS, TRAIN, HELD_OUT = 3, 480, 240
 POINTS, LEVEL = 0.08, 0.01
 ONE_ATTACK, FALL_LEVEL = 0.04, 0.05
@@ -43,7 +43,14 @@ SWITCHED = "switched"
 
 def settings_of(seed: int, **changes: Any) -> LoopSettings:
     """The loop's settings; those of `make loop-demo`."""
-    given: dict[str, Any] = {"rounds": ROUNDS, "protocol": "weigh", "pii": "keep", "seed": seed}
+    # Pairs are left out: on nano every DPO that was tried cost accuracy (docs/design/0021).
+    given: dict[str, Any] = {
+        "rounds": ROUNDS,
+        "protocol": "weigh",
+        "pii": "keep",
+        "dpo_epochs": 0.0,
+        "seed": seed,
+    }
     return LoopSettings.model_validate({**given, **changes})
 
 
@@ -78,7 +85,7 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
     agents = max(2, round(debated["tokens"] / debated["debates"] / debated["answer_tokens"]))
     votes = run_loop(
         tasks,
-        settings_of(seed, protocol="voting", agents=agents, dpo_epochs=0.0),
+        settings_of(seed, protocol="voting", agents=agents),
         place / "votes",
         tell=teller(f"seed {seed} votes"),
     )

@@ -44,7 +44,7 @@ def main() -> int:
         return made.returncode
     looped = run(
         "aragora", "loop", "--tasks", TASKS, "--out", "runs/loop-demo/loop", "--rounds", "3",
-        "--protocol", "weigh", "--pii", "keep", "--seed", SEED, "--json",
+        "--protocol", "weigh", "--pii", "keep", "--dpo-epochs", "0", "--seed", SEED, "--json",
     )  # fmt: skip
     if not looped.stdout:
         return looped.returncode
