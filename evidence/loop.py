@@ -49,6 +49,9 @@ def settings_of(seed: int, **changes: Any) -> LoopSettings:
         "protocol": "weigh",
         "pii": "keep",
         "dpo_epochs": 0.0,
+        "min_confidence": 0.9,
+        "learning_rate": 2e-3,
+        "epochs": 8.0,
         "seed": seed,
     }
     return LoopSettings.model_validate({**given, **changes})

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUN = ROOT / "runs" / "loop-demo"
 TASKS = "runs/loop-demo/tasks.jsonl"
-SEED = "1"
+SEED = "12"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,8 @@ def main() -> int:
         return made.returncode
     looped = run(
         "aragora", "loop", "--tasks", TASKS, "--out", "runs/loop-demo/loop", "--rounds", "3",
-        "--protocol", "weigh", "--pii", "keep", "--dpo-epochs", "0", "--seed", SEED, "--json",
+        "--protocol", "weigh", "--pii", "keep", "--dpo-epochs", "0", "--min-confidence", "0.9",
+        "--learning-rate", "2e-3", "--epochs", "8", "--seed", SEED, "--json",
     )  # fmt: skip
     if not looped.stdout:
         return looped.returncode
