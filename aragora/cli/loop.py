@@ -55,7 +55,8 @@ def loop(
     epochs: Annotated[float, typer.Option(help="Passes over answers that won.")] = 3.0,
     dpo_epochs: Annotated[float, typer.Option(help="Passes over pairs; 0 leaves DPO out.")] = 1.0,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate [default: by the base's width].")
+        float | None,
+        typer.Option(help="Peak rate of SFT and DPO alike [default: each by the base's width]."),
     ] = None,
     replay: Annotated[float, typer.Option(help="Share of earlier rows.", min=0, max=0.9)] = 0.2,
     patience: Annotated[

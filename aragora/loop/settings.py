@@ -34,7 +34,9 @@ class LoopSettings(BaseModel):
     epochs: float = Field(default=3.0, gt=0.0, description="passes over answers that won")
     dpo_epochs: float = Field(default=1.0, ge=0.0, description="passes over pairs; 0: no DPO")
     beta: float = Field(default=0.1, gt=0.0, description="how closely DPO keeps to its start")
-    learning_rate: float | None = Field(default=None, gt=0.0, description="None: by the base")
+    learning_rate: float | None = Field(
+        default=None, gt=0.0, description="of both; None: by the base"
+    )
     lora_rank: int = Field(default=16, ge=1, le=1024)
     replay: float = Field(default=0.2, ge=0.0, lt=1.0, description="share of earlier rows")
     patience: int = Field(default=2, ge=1, description="rounds without a better version to stop")
