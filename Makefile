@@ -7,11 +7,12 @@ DEV := $(VENV)/.dev
 WORKERS ?= 2
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help setup dev demo test test-slow check evidence screenshots lock clean
+.PHONY: help setup dev demo loop-demo test test-slow check evidence screenshots lock clean
 
 help:
 	@echo "make setup     install the product into .venv"
 	@echo "make demo      train, test, screen, sign and verify an adapter from examples/helpdesk"
+	@echo "make loop-demo debates that make nano a better debater, offline"
 	@echo "make test      the test suite (offline, CPU)"
 	@echo "make test-slow slow tests and comparisons with other libraries"
 	@echo "make check     lint, types, import contracts, docs"
@@ -39,6 +40,9 @@ dev: $(DEV)
 
 demo: $(CORE)
 	@$(BIN)/python examples/helpdesk/demo.py
+
+loop-demo: $(CORE)
+	@$(BIN)/python examples/loop/demo.py
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -65,6 +65,7 @@ class ServedModel:
         self.max_context = None if info is None else info.max_context
         self.chat = ChatFormat(load_tokenizer(self.connection if own else self.name))
         self._samplers: dict[str | None, tinker.SamplingClient] = {}
+        self._scores: dict[tuple[object, ...], asyncio.Future[float]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -162,13 +163,23 @@ class ServedModel:
             return float("-inf"), 0
         start = rendered.weights.index(1.0)
         client = await asyncio.to_thread(self.load, path)
-        values: list[Any] = list(
-            await client.compute_logprobs(tinker.ModelInput.from_ints(list(rendered.tokens)))
-        )
-        known = [float(v) for v in values[start:] if v is not None]
-        if not known:
-            raise AgentError(f"{self.name} gave no likelihoods for an answer")
-        return sum(known), len(rendered.tokens)
+
+        async def score() -> float:
+            values: list[Any] = list(
+                await client.compute_logprobs(tinker.ModelInput.from_ints(list(rendered.tokens)))
+            )
+            known = [float(v) for v in values[start:] if v is not None]
+            if not known:
+                raise AgentError(f"{self.name} gave no likelihoods for an answer")
+            return sum(known)
+
+        # Debaters of one model ask for the same likelihoods at the same time.
+        key = (asyncio.get_running_loop(), path, rendered.tokens, start)
+        asked = self._scores.get(key)
+        if asked is None:
+            asked = self._scores[key] = asyncio.ensure_future(score())
+            asked.add_done_callback(lambda _: self._scores.pop(key, None))
+        return await asyncio.shield(asked), len(rendered.tokens)
 
     def _disarmed(self, message: ChatMessage) -> ChatMessage:
         content = message["content"]

@@ -11,7 +11,17 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("debate", "transcript", "leaderboard", "gauntlet", "training", "jobs", "models")
+COMMANDS = (
+    "debate",
+    "transcript",
+    "leaderboard",
+    "gauntlet",
+    "training",
+    "jobs",
+    "models",
+    "loop",
+    "ab_test",
+)
 
 
 def application() -> typer.Typer:

@@ -358,3 +358,18 @@ class TrainingSource:
     record_kind: str
     record_id: str
     debate_id: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One A/B test: its figures, the tasks' texts by key, and every trial."""
+
+    id: str
+    kind: str
+    agent: str
+    adapter_digest: str | None
+    baseline: str
+    figures: dict[str, Any]
+    texts: dict[str, Any]
+    trials: list[Any]
+    at: float

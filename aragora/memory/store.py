@@ -9,13 +9,14 @@ from typing import Self
 from aragora.config import AragoraConfig
 from aragora.errors import MemoryStoreError
 from aragora.memory.debates import DebateStore
+from aragora.memory.evaluations import EvaluationStore
 from aragora.memory.gauntlet import GauntletStore
 from aragora.memory.standings import StandingStore
 from aragora.memory.usage import UsageStore
 from tinker_engine.errors import ServerUnavailableError
 from tinker_engine.storage.database import Database, Migrations
 
-MIGRATIONS = Migrations(Path(__file__).parent / "migrations", head="0002", lock=7_214_412)
+MIGRATIONS = Migrations(Path(__file__).parent / "migrations", head="0003", lock=7_214_412)
 
 
 class Memory:
@@ -27,6 +28,7 @@ class Memory:
         self.debates = DebateStore(database)
         self.standings = StandingStore(database)
         self.gauntlet = GauntletStore(database)
+        self.evaluations = EvaluationStore(database)
         self.usage = UsageStore(database)
 
     @classmethod

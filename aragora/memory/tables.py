@@ -14,6 +14,7 @@ from aragora.memory.debate_tables import (
     VerdictRow,
     VoteRow,
 )
+from aragora.memory.evaluation_tables import EvaluationRow
 from aragora.memory.gauntlet_tables import (
     AttackRow,
     GauntletRunRow,
@@ -51,6 +52,7 @@ __all__ = [
     "CritiqueRow",
     "DebateRow",
     "DeletionRow",
+    "EvaluationRow",
     "GauntletRunRow",
     "JobAttemptRow",
     "JobDataRow",

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from aragora.training.ab_statistics import AnytimeTest, WinRate, power, tasks_needed, win_rate
 from aragora.training.connection_check import ConnectionStatus
+from aragora.training.evaluator import TinkerEvaluator
+from aragora.training.evaluator_records import ABTestResult, EvaluationTask
 from aragora.training.exporters import DPOExporter, GauntletExporter, SFTExporter
 from aragora.training.job_records import JobStatus, TrainingJob, TrainingSettings
 from aragora.training.model_registry import ModelMetadata, ModelRegistry, get_registry
@@ -20,15 +22,18 @@ from aragora.training.tinker_model import TinkerModel
 from aragora.training.training_scheduler import TrainingScheduler
 
 __all__ = [
+    "ABTestResult",
     "AnytimeTest",
     "ConnectionStatus",
     "DPOExporter",
+    "EvaluationTask",
     "GauntletExporter",
     "JobStatus",
     "ModelMetadata",
     "ModelRegistry",
     "SFTExporter",
     "TinkerClient",
+    "TinkerEvaluator",
     "TinkerModel",
     "TrainingJob",
     "TrainingProgress",
