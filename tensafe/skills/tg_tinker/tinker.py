@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,6 +54,8 @@ from tensafe.tgsp.writer import refusal
 from tensafe.validation import Scorecard, validate_with_engine
 
 if TYPE_CHECKING:
+    from tensafe.improve import Improvement, LoopConfig, LoopReport
+    from tensafe.marketplace import Published
     from tinker_engine.connect import Connection
     from tinker_engine.recipes.chat_model import ChatModel
 
@@ -301,9 +302,11 @@ class TGTinker:
             base_model=self._base_model,
         )
 
-    def publish(self, tgsp_path: Path | str, marketplace: str | None = None) -> Any:
+    def publish(self, tgsp_path: Path | str, marketplace: str | Path | None = None) -> Published:
         """Publish to a marketplace: a folder (None: the default one), a registry or a service."""
-        return import_module("tensafe.marketplace").publish(Path(tgsp_path), marketplace)
+        from tensafe.marketplace import publish
+
+        return publish(Path(tgsp_path), marketplace)
 
     def improve_adapter(
         self,
@@ -311,17 +314,40 @@ class TGTinker:
         interaction_log: Path | str,
         feedback: Path | str | None = None,
         **settings: Any,
-    ) -> Any:
-        """Mode 2: the next version, from an agent's own log and what people said of it."""
-        improve = import_module("tensafe.improve").improve_adapter
-        return improve(current_adapter, interaction_log, feedback, **settings)
+    ) -> Improvement:
+        """Mode 2: the next version, from an agent's own log and what people said of it.
+
+        `settings` are fields of `ImproveConfig`.
+        """
+        from tensafe.improve import ImproveConfig, improve_adapter
+
+        return improve_adapter(
+            Path(current_adapter),
+            Path(interaction_log),
+            None if feedback is None else Path(feedback),
+            config=checked(ImproveConfig, settings),
+            engine=self._open,
+            view=self._view,
+        )
 
     def continuous_improve(
-        self, adapter_path: Path | str, traffic_sample: Any = None, loop_config: Any = None
-    ) -> Any:
-        """Mode 3: sample live traffic, train when there is enough, ask for a swap."""
-        improve = import_module("tensafe.improve").continuous_improve
-        return improve(adapter_path, traffic_sample, loop_config)
+        self,
+        adapter_path: Path | str,
+        traffic_sample: Path | str,
+        loop_config: LoopConfig | None = None,
+    ) -> LoopReport:
+        """Mode 3: take up live traffic, train when there is enough, ask for a swap."""
+        from tensafe.improve import continuous_improve
+
+        path = Path(adapter_path)
+        return continuous_improve(
+            path,
+            Path(traffic_sample),
+            loop_config,
+            folder=self.folder / f"{path.resolve().stem}-loop",
+            view=self._view,
+            engine=self._open,
+        )
 
     def _config(
         self, data: Path | str, lora_config: LoraConfig | None, **settings: Any
