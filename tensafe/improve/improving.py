@@ -128,8 +128,8 @@ def improve_adapter(
         _require_base(engine, current)
         old = model_of(engine, current.adapter)
         plan, dataset = planned(current, log, config, folder, engine, old, view)
-        settings = _settings(current, config, plan.budget, folder)
-        claim_folder(folder, settings, beside=(IMPROVE,))
+        training = _settings(current, config, plan.budget, folder)
+        claim_folder(folder, training, beside=(IMPROVE,))
         compared: list[Comparison] = []
 
         def is_better(adapter: AnsweringModel, base: AnsweringModel) -> bool:
@@ -138,7 +138,7 @@ def improve_adapter(
             return compared[0].passed
 
         outcome = adapter_of(
-            settings,
+            training,
             dataset,
             engine,
             signer,
