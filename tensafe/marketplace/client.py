@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +31,8 @@ from tensafe.tgsp.verification import Verification
 
 _CHUNK_BYTES = 1 << 20
 _MAX_ANSWER_BYTES = 8 << 20
+# A service that is asked too often says for how many seconds to wait.
+_MOST_WAITS, _LONGEST_WAIT_S = 4, 65
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 # The answer to an upload comes when the gate has judged it.
 _UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0, read=900.0)
@@ -179,7 +182,7 @@ class ServiceMarketplace:
         answer = self._json(
             "PUT",
             f"/uploads/{quote(upload, safe='')}",
-            content=chunks(),
+            content=chunks,
             headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
             timeout=_UPLOAD_TIMEOUT,
         )
@@ -187,18 +190,16 @@ class ServiceMarketplace:
         return answer
 
     def _json(self, method: str, path: str, *, tolerated: str = "", **request: Any) -> Any:
-        try:
-            with self._client.stream(method, f"{self._url}/api/v1{path}", **request) as answer:
-                parts, size = list[bytes](), 0
-                for part in answer.iter_bytes():
-                    size += len(part)
-                    if size > _MAX_ANSWER_BYTES:
-                        raise MarketplaceError(f"{self.url} answers with too many bytes")
-                    parts.append(part)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        whole = httpx.Response(answer.status_code, content=b"".join(parts), request=answer.request)
-        if not answer.is_success:
+        whole = self._answer(method, path, **request)
+        for _ in range(_MOST_WAITS):
+            # The service says when to come again.
+            wait_s = whole.headers.get("Retry-After", "")
+            is_busy = whole.status_code == 429 and wait_s.isdigit()
+            if not is_busy or int(wait_s) > _LONGEST_WAIT_S:
+                break
+            time.sleep(int(wait_s))
+            whole = self._answer(method, path, **request)
+        if not whole.is_success:
             fault = _object(whole)
             if tolerated and fault.get("category") == tolerated:
                 return None
@@ -207,6 +208,31 @@ class ServiceMarketplace:
         if not value:
             raise MarketplaceError(f"{self.url}: no marketplace answers there")
         return value
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        content: Callable[[], Iterator[bytes]] | None = None,
+        **request: Any,
+    ) -> httpx.Response:
+        """One request, its answer read within bounds; `content` gives the body anew each time."""
+        body = {} if content is None else {"content": content()}
+        url = f"{self._url}/api/v1{path}"
+        try:
+            with self._client.stream(method, url, **body, **request) as answer:
+                parts, size = list[bytes](), 0
+                for part in answer.iter_bytes():
+                    size += len(part)
+                    if size > _MAX_ANSWER_BYTES:
+                        raise MarketplaceError(f"{self.url} answers with too many bytes")
+                    parts.append(part)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        wait = {k: v for k, v in answer.headers.items() if k.lower() == "retry-after"}
+        return httpx.Response(
+            answer.status_code, content=b"".join(parts), request=answer.request, headers=wait
+        )
 
     def _fault(self, answer: httpx.Response) -> MarketplaceError | GateRefusedError | UsageError:
         body = _object(answer)

@@ -251,6 +251,28 @@ def test_limits(shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path) -> None:
         assert HTTP.get(f"{host.url}/healthz").status_code == 200
 
 
+def test_what_comes_too_often_is_told_so_whatever_its_size(
+    shelf: Shelf, home: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "busy", shelf.base, writes_per_minute=1) as host:
+        url = f"{host.url}/api/v1/uploads/none"
+        large = b"x" * 200_000
+        assert HTTP.put(url, content=large).status_code == 404
+        answer = HTTP.put(url, content=large)
+        assert answer.status_code == 429
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_a_client_comes_again_when_it_was_told_to(
+    shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path
+) -> None:
+    package = shelf.put(tmp_path, "sorter", ada)
+    with serving(tmp_path / "slow", shelf.base, writes_per_minute=30) as host:
+        for _ in range(30):
+            HTTP.post(f"{host.url}/api/v1/yanks", content=b"{}")
+        assert publish(package, host.url, signer=ada).name == "sorter"
+
+
 def test_closed_registration_and_a_name_of_its_own(
     shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path
 ) -> None:

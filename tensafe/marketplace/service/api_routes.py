@@ -33,7 +33,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 def api_routes(market: Market) -> APIRouter:
     """All routes that programs use."""
-    router = APIRouter()
+    router = APIRouter(max_body_size=MAX_BODY_BYTES)
     _reading(router, market)
     _creators(router, market)
     _publishing(router, market)

@@ -35,7 +35,9 @@ def create_app(market: Market) -> FastAPI:
         title="tensafe marketplace",
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY_BYTES,
+        # Routes have limits of their own. This one holds for what no route has taken on yet, such
+        # as a request that comes too often: it must not hide that answer behind one about size.
+        max_body_size=max(MAX_BODY_BYTES, market.config.max_package_bytes),
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     _answer_errors(app, market)
