@@ -72,10 +72,12 @@ def test_a_changed_header_is_refused_or_covers_the_payload_exactly(seed: int) ->
 
 @pytest.mark.parametrize("shape", [[2**63, 4, 0], [0, 2**64 - 1, 2**64 - 1]])
 def test_an_empty_tensor_can_not_claim_sides_that_overflow(shape: list[int]) -> None:
-    # Found by fuzzing: the safetensors library refuses these.
+    # Found by fuzzing: the safetensors library refuses the first, and takes the second, whose 0
+    # comes before the product overflows.
     text = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
     data = len(text).to_bytes(8, "little") + text
-    with pytest.raises(safetensors.SafetensorError):
-        safetensors.deserialize(data)
+    if shape[0]:
+        with pytest.raises(safetensors.SafetensorError):
+            safetensors.deserialize(data)
     with pytest.raises(PayloadError, match="no tensor can have"):
         read_header(data)

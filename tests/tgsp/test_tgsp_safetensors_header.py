@@ -81,7 +81,7 @@ def test_empty_and_scalar_tensors_are_accepted() -> None:
         (payload({"__metadata__": {"a": 1}}), "not text"),
         (payload({"__metadata__": []}), "not an object"),
         (payload(b'{"a":{},"a":{}}'), "twice"),
-        (payload({"a": tensor(0, 2**62, [2**31, 2**31])}), "beyond"),
+        (payload({"a": tensor(0, 2**62, [2**31, 2**31])}), "no tensor can have"),
     ],
 )
 def test_refusals_say_why(data: bytes, reason: str) -> None:
