@@ -9,7 +9,7 @@ significantly over all seeds together. Beside it: plain majority voting of the b
 loop on votes alone (self-consistency: no weighing) with as many answers a task as cost the
 same tokens. How right the debates were is told from keys that the loop never had.
 
-    python -m evidence loop --seed 12 --results FOLDER   one seed, kept in the folder
+    python -m evidence loop --seed 22 --results FOLDER   one seed, kept in the folder
     python -m evidence loop --results FOLDER            what is missing of three, then the claim
 """
 
@@ -34,8 +34,8 @@ from aragora.memory.identity import answer_key
 from evidence._report import conclude
 from tensafe.evaluate.statistics import mcnemar_exact
 
-SEEDS = (12, 13, 14)
-ROUNDS, TRAIN, HELD_OUT = 3, 480, 240
+SEEDS = (22, 23, 24)
+ROUNDS, TRAIN, HELD_OUT = 3, 960, 240
 POINTS, LEVEL = 0.08, 0.01
 ONE_ATTACK, FALL_LEVEL = 0.04, 0.05
 SWITCHED = "switched"

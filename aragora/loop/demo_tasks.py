@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m aragora.loop.demo_tasks", description="Make tasks for a loop on nano."
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--train", type=int, default=480, help="training tasks (%(default)s)")
+    parser.add_argument("--train", type=int, default=960, help="training tasks (%(default)s)")
     parser.add_argument("--held-out", type=int, default=240, help="held-out ones (%(default)s)")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="kinds (%(default)s)")
     parser.add_argument("--out", type=Path, required=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUN = ROOT / "runs" / "loop-demo"
 TASKS = "runs/loop-demo/tasks.jsonl"
-SEED = "12"
+SEED = "22"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
