@@ -259,7 +259,8 @@ def kill_all(folder: Path, packages: dict[str, Path], signer: KeyPair) -> dict[s
     found = {"kills": 0, "old_or_new": 0, "log_whole": 0, "came_to_an_end": 0}
     ends: set[str] = set()
     for action, point in [*kill_points(), ("", "")]:
-        with SlotsProcess(folder, kill_at=point) as process:
+        # A host that is not killed goes on with what was open; then comes one that will be.
+        with SlotsProcess(folder) as process:
             house = House(process, packages, signer)
             if ends:
                 at = str(house.client.slots()[0]["digest"])
@@ -269,6 +270,8 @@ def kill_all(folder: Path, packages: dict[str, Path], signer: KeyPair) -> dict[s
             if not point:
                 break
             ends = settle(house, is_strong=action == "rollback")
+        with SlotsProcess(folder, kill_at=point) as process:
+            house = House(process, packages, signer)
             try:
                 act(house, action)
             # The host goes away in the middle of an answer.
