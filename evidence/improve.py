@@ -226,6 +226,8 @@ def watched(house: House, before: Scores) -> tuple[dict[str, Any], bool]:
         second = WatchProcess(arguments, house.environ, log)
         crowd.url = second.recorder()
         code, told = second.end(WATCH_LIMIT_S)
+    if code != 0:
+        print(log.read_text()[-2000:])
     decisions = read_decisions(loop)
     for decision in decisions:
         print(f"  {decision['decision']}: {decision['why']}", flush=True)

@@ -108,6 +108,7 @@ def watch(
     """Parse, run or steer the loop, print."""
     from tensafe.cli.train import is_given
     from tensafe.errors import UsageError
+    from tensafe.files import private_folder
     from tensafe.improve.improving import improve_config
     from tensafe.improve.loop_control import steer
 
@@ -142,6 +143,8 @@ def watch(
         improve=improving,
     )
     folder = out or Path("watch") / adapter.resolve().name
+    # First of all: what is made on the way to the traffic's folder would get the usual mode.
+    private_folder(folder)
     source = traffic or folder / "traffic"
     with ExitStack() as stack:
         if port is not None:
