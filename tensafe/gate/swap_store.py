@@ -222,8 +222,9 @@ class SwapStore:
 
 
 def new_id() -> str:
-    """A name for a swap or an incident; names sort by the moment they were made."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    """Ids in the order of time, to the microsecond: second, then 5 hex digits, then 3 of chance."""
+    at = datetime.now(UTC)
+    return f"{at:%Y%m%dT%H%M%SZ}-{at.microsecond:05x}{secrets.token_hex(2)[:3]}"
 
 
 def prompts_as_examples(prompts: Sequence[str], source: str) -> tuple[Example, ...]:
