@@ -189,6 +189,8 @@ def test_own_answers_are_those_that_the_adapter_is_sure_of() -> None:
     made = build_targeted(scored, [], test_share=0.0, redact_pii=False)
     assert [e.prompt[0]["content"] for e in made.own] == ["a"]
     assert (made.train, made.test) == ((), ())
+    # What belongs to the test side is never learned, as an answer of its own neither.
+    assert build_targeted(scored, [], test_share=1.0, redact_pii=False).own == ()
 
 
 def test_weak_spots_are_told_apart_and_named() -> None:
