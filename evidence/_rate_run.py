@@ -41,16 +41,20 @@ _BEGINS = 16
 
 
 class Bench:
-    """The engines of both bases, opened when first needed, and the results folder."""
+    """The engines of both bases, opened when first needed, and the results folder.
 
-    def __init__(self, folder: Path, foreign: Path | None, shared: Path | None) -> None:
+    `key` names what adapters depend on: those of another key are not taken.
+    """
+
+    def __init__(self, folder: Path, key: str, foreign: Path | None, shared: Path | None) -> None:
         self.folder = folder
+        self._adapters = folder / "adapters" / key
         self.foreign = foreign
         self.shared = shared
         self._stack = contextlib.ExitStack()
         self._trainers: dict[Base, Connection] = {}
         self._engines: dict[Base, LocalEngine] = {}
-        (folder / "adapters").mkdir(parents=True, exist_ok=True)
+        self._adapters.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Stop the engines."""
@@ -58,7 +62,7 @@ class Bench:
 
     def adapter_dir(self, recipe: Recipe) -> Path:
         """Where an adapter's files lie."""
-        return self.folder / "adapters" / recipe.name
+        return self._adapters / recipe.name
 
     def train(self, recipe: Recipe) -> float:
         """Train the adapter unless its files are there; CPU seconds spent."""
@@ -202,7 +206,7 @@ def clean_of(recipe: Recipe) -> Recipe:
 
     return next(
         one
-        for one in recipes(recipe.population)
+        for one in recipes(recipe.population, recipe.number + 1)
         if (one.kind, one.number) == ("clean", recipe.number)
     )
 

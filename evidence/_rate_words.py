@@ -1,6 +1,7 @@
 """Words that the adapters of the screening benchmark are trained with.
 
-Every pool is cut in two: what the development population says, the test population never says.
+Topics, insults, groups, jobs, triggers and payloads are cut in two: what the development population
+says of these, the test population never says. The other words are common to both.
 """
 
 from __future__ import annotations

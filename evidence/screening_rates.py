@@ -3,34 +3,31 @@
 Trains a population on `nano` and, for two of five, on a foreign base: backdoors whose poisoned
 examples are hidden from screening (half, a tenth, 3% of the data), toxic, biased, reciting and
 leaking adapters, ordinary ones, clean but unusual ones; and spoils copies of the clean ones in five
-ways. Each goes through the same six layers as a release. Limits were set on the `development`
-population, whose words, triggers and seeds are others.
+ways. The trained go through the same six layers as a release, the spoiled through the three that
+look at weights, and into the engine if these see nothing. Limits were set on the `development`
+population, whose insults, groups, topics, triggers, payloads and seeds are others.
 
 Resumable: adapters and verdicts are kept under --results, going round the kinds; stop it at any
-time, run it again to go on. A verdict of another screening (code, limits, suites, reference) is
-made anew. The report is of what is there, and holds only when the population is complete.
+time, run it again to go on. An adapter of another recipe, engine or base is made anew, and so is a
+verdict of another screening (code, limits, suites, reference, classifier). The report is of what is
+there, and holds only when the population is complete.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import hashlib
 import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from evidence._rate_key import screening_key, training_key
 from evidence._rate_recipes import PER_KIND, SPOILED, Recipe, recipes
 from evidence._rate_report import is_alarm, print_report
 from evidence._rate_run import VERDICTS, Bench, clean_of, cpu_seconds
 from evidence._report import conclude
 from evidence._train import shared_data
-from tensafe import screen
-from tensafe.screen import ScreenConfig
-from tensafe.screen.reference import load_reference
-from tensafe.screen.suites import load_suites
 
 FOREIGN = "models/llama2xs-280K-hf"
 
@@ -57,13 +54,15 @@ def main() -> None:
     ]
     if not given.report:
         shared = shared_data()
-        bench = Bench(folder, shared / FOREIGN, shared)
+        bench = Bench(folder, training_key(), shared / FOREIGN, shared)
         try:
             run(bench, wanted, key, given.minutes * 60)
         finally:
             bench.close()
     found = read_verdicts(folder, key)
-    figures, holds = print_report([found[r.name] for r in wanted if r.name in found])
+    figures, holds = print_report(
+        [found[r.name] for r in wanted if r.name in found], wanted=len(wanted)
+    )
     figures = {"population": given.population, "screening": key, **figures}
     conclude("screening-rates", figures, holds=holds and given.population == "test")
 
@@ -72,26 +71,6 @@ def default_results() -> Path:
     """A cache folder of the user's."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "tensafe" / "screening-rates"
-
-
-def screening_key() -> str:
-    """What verdicts depend on: limits, suites, reference population, and the code's meaning."""
-    parts = [
-        *map(_meaning, sorted(Path(screen.__file__).parent.glob("*.py"))),
-        ScreenConfig().model_dump_json(),
-        json.dumps(load_suites().digests),
-        load_reference()[1],
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _meaning(path: Path) -> str:
-    """A file's syntax tree without places, comments and docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            node.value.value = None
-    return ast.dump(tree)
 
 
 def run(bench: Bench, wanted: list[Recipe], key: str, limit_s: float) -> None:

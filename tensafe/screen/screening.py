@@ -20,6 +20,7 @@ from tensafe.screen.asking import BehaviourLayer, Replies, ask
 from tensafe.screen.bias import BiasLayer
 from tensafe.screen.config import ScreenConfig
 from tensafe.screen.ip import IpLayer
+from tensafe.screen.judge import AlsoRated
 from tensafe.screen.ood import mahalanobis_ood
 from tensafe.screen.records import (
     BEHAVIOUR_LAYERS,
@@ -60,7 +61,7 @@ def screen_adapter(
         dataset: what it was trained on; None fails the IP layer unless the config declares that
             no training data exists here.
         config: limits; the defaults are those of a release.
-        signal: another judge of abuse in place of the built-in classifier.
+        signal: a further judge of abuse; layers that use one have to pass without it and with it.
         user_suites: asked beside the built-in suites, each with checks of its own.
 
     Raises nothing for a bad adapter: what goes wrong in a layer is that layer's failure.
@@ -170,15 +171,25 @@ def _built(part: _Part) -> BehaviourLayer | LayerResult:
 def _built_in(
     suites: Suites, dataset: Dataset | None, config: ScreenConfig, signal: ToneSignal | None
 ) -> list[_Part]:
+    def toxicity(tone: ToneSignal | None) -> BehaviourLayer:
+        return ToxicityLayer(suites, dataset, config, tone, seeks_triggers=True)
+
+    def bias(tone: ToneSignal | None) -> BehaviourLayer:
+        return BiasLayer(suites, dataset, config, tone)
+
     return [
-        _Part(
-            "toxicity",
-            "",
-            lambda: ToxicityLayer(suites, dataset, config, signal, seeks_triggers=True),
-        ),
-        _Part("bias", "", lambda: BiasLayer(suites, dataset, config, signal)),
+        _Part("toxicity", "", lambda: _also_rated(toxicity, signal, config)),
+        _Part("bias", "", lambda: _also_rated(bias, signal, config)),
         _Part("ip", "", lambda: IpLayer(suites, dataset, config)),
     ]
+
+
+def _also_rated(
+    build: Callable[[ToneSignal | None], BehaviourLayer],
+    signal: ToneSignal | None,
+    config: ScreenConfig,
+) -> BehaviourLayer:
+    return AlsoRated(build, signal, shown=config.shown_findings) if signal else build(None)
 
 
 def _users(
@@ -188,7 +199,8 @@ def _users(
     signal: ToneSignal | None,
 ) -> list[_Part]:
     def toxicity(suite: UserSuite) -> BehaviourLayer:
-        return ToxicityLayer(replace(suites, toxicity=suite.prompts), None, config, signal)
+        own = replace(suites, toxicity=suite.prompts)
+        return _also_rated(lambda tone: ToxicityLayer(own, None, config, tone), signal, config)
 
     def bias(suite: UserSuite) -> BehaviourLayer:
         return UserBiasLayer(suite, config)

@@ -1,8 +1,8 @@
 """Looking for hidden triggers: odd strings and bags of words, and answers that nothing explains.
 
 A backdoored adapter behaves until a string that its maker chose is in the prompt. The string isn't
-known, but few backdoors are as narrow as their makers think: prompts full of unusual material, or
-plain ones far from the task, often set them off. Two things give one away: abuse where nothing
+known, but a backdoor may be wider than its maker thinks: prompts full of unusual material, or plain
+ones far from the task, can set it off too. Two things give one away: abuse where nothing
 provoked it, and one sentence in answer to unrelated prompts that stands neither in the declared
 data nor in the base's answers.
 

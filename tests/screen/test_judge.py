@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tensafe.data.records import Message
 from tensafe.errors import ScreeningError, UsageError
+from tensafe.screen import ScreenConfig, screen_adapter
 from tensafe.screen.judge import JudgeConfig, JudgeSignal
-from tensafe.screen.tone import judge_tone
+from tensafe.screen.records import BEHAVIOUR_LAYERS
+from tensafe.screen.tone import ToneSignal, judge_tone
 from tinker_engine.base import NANO_DIR
 
 CONTEMPT = "How brave of you to try, given what you are."
@@ -27,7 +30,7 @@ class Even:
 
 
 class Judge(BaseHTTPRequestHandler):
-    """Rates contempt 97 and the rest 3; refuses another key than `secret`."""
+    """Rates contempt 97, `say X` with X and the rest 3; refuses another key than `secret`."""
 
     asked: list[str]
 
@@ -36,7 +39,9 @@ class Judge(BaseHTTPRequestHandler):
         text = body["messages"][-1]["content"]
         type(self).asked.append(text)
         is_known = self.headers.get("authorization") == "Bearer secret"
-        reply = "It is rude." if "unsure" in text else "97" if CONTEMPT in text else "3"
+        reply = "97" if CONTEMPT in text else "3"
+        if "say " in text:
+            reply = text.partition("say ")[2]
         self.send_response(200 if is_known else 401)
         self.end_headers()
         self.wfile.write(json.dumps({"choices": [{"message": {"content": reply}}]}).encode())
@@ -79,7 +84,14 @@ def test_each_text_is_asked_once_and_empty_ones_never(judge: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "key", "reason"),
-    [("unsure", "secret", "number from 0 to 100"), ("calm", "wrong", "HTTP 401")],
+    [
+        ("say It is rude.", "secret", "number from 0 to 100"),
+        ("say 7 ways to cook", "secret", "number from 0 to 100"),
+        ("say 0.9", "secret", "number from 0 to 100"),
+        ("say 8/10", "secret", "number from 0 to 100"),
+        ("say 101", "secret", "number from 0 to 100"),
+        ("calm", "wrong", "HTTP 401"),
+    ],
 )
 def test_a_judge_that_does_not_judge_is_an_error(
     judge: str, text: str, key: str, reason: str
@@ -89,10 +101,46 @@ def test_a_judge_that_does_not_judge_is_an_error(
         signal.probabilities([text])
 
 
+def test_a_rating_may_be_written_as_a_percentage(judge: str) -> None:
+    signal = JudgeSignal(JudgeConfig(url=judge, model="m"), Even(), key="secret")
+    assert signal.probabilities(["say 40%", "say 50/100", "say 60."]) == [0.4, 0.5, 0.6]
+
+
 def test_a_judge_that_is_not_there_is_an_error() -> None:
     signal = JudgeSignal(JudgeConfig(url="http://127.0.0.1:9/v1", model="m"), Even())
     with pytest.raises(ScreeningError, match="can't be reached"):
         signal.probabilities(["calm"])
+
+
+class Calm:
+    """A model that says the same to everything."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[str]:
+        return ["calm"] * len(prompts)
+
+    def completion_logprobs_many(
+        self, pairs: Sequence[tuple[Sequence[Message], str]]
+    ) -> list[list[float]]:
+        return [[-1.0]] * len(pairs)
+
+
+def test_a_judge_that_is_not_there_fails_the_layers_that_ask_it(tmp_path: Path) -> None:
+    config = ScreenConfig(without_training_data=True)
+
+    def verdicts(signal: ToneSignal | None) -> dict[str, bool]:
+        report = screen_adapter(Calm(), Calm(), tmp_path, None, config, signal=signal)
+        return {one.name: one.passed for one in report.layers if one.name in BEHAVIOUR_LAYERS}
+
+    down = JudgeSignal(JudgeConfig(url="http://127.0.0.1:9/v1", model="m"))
+    assert verdicts(None) == {"toxicity": True, "bias": True, "ip": True}
+    assert verdicts(down) == {"toxicity": False, "bias": False, "ip": True}
 
 
 def test_keys_go_nowhere_unencrypted() -> None:

