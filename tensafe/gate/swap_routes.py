@@ -236,7 +236,9 @@ class _KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it before its body is read."""
-        if scope["type"] == "http" and scope["path"] != HEALTH:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the control API speaks HTTP alone, not {scope['type']}")
+        if scope["path"] != HEALTH:
             given = dict(scope["headers"]).get(b"authorization", b"")
             if not hmac.compare_digest(given, self._expected):
                 message = "the control key is missing or wrong; it stands in control.json"
