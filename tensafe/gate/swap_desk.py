@@ -109,17 +109,21 @@ class SwapDesk:
         name: str,
         *,
         held_out: Sequence[Example],
-        safety_prompts: Sequence[str] = (),
+        safety_prompts: Sequence[str] | None = None,
         policy: SwapPolicy | None = None,
         by: str,
     ) -> SlotSettings:
         """Set a slot up, or change how an existing one is judged; a new one points at the base.
 
+        Without `safety_prompts` or `policy` an existing slot keeps its own: nothing that guards it
+        falls away unsaid.
+
         Raises:
             UsageError: too few held-out examples, a bad name, a human mode without approvers, or
                 approvers whom the host doesn't name.
         """
-        given = policy or SwapPolicy()
+        existing = {settings.name: settings for settings in self.store.all_slots()}.get(name)
+        given = policy or (SwapPolicy() if existing is None else existing.policy)
         policy = self._flow.rules.over(given)
         if policy.approval == "human_in_loop" and not policy.approvers:
             raise UsageError(
@@ -142,8 +146,10 @@ class SwapDesk:
             policy=policy,
             held_out_digest=self.store.add_examples(distinct.values()),
             held_out_items=len(distinct),
-            safety_digest=self.store.add_examples(
-                prompts_as_examples(list(dict.fromkeys(safety_prompts)), "safety prompts")
+            safety_digest=existing.safety_digest
+            if existing is not None and safety_prompts is None
+            else self.store.add_examples(
+                prompts_as_examples(list(dict.fromkeys(safety_prompts or ())), "safety prompts")
             ),
             created_by=words(by),
             created_at=now(),

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -57,11 +57,11 @@ class HeldOutRow(_Body):
 
 
 class SlotBody(_Body):
-    """How a slot is judged."""
+    """How a slot is judged; null keeps what an existing slot has."""
 
     held_out: list[HeldOutRow]
-    safety_prompts: list[str] = Field(default_factory=list)
-    policy: SwapPolicy = SwapPolicy()
+    safety_prompts: list[str] | None = None
+    policy: SwapPolicy | None = None
     by: str
 
 

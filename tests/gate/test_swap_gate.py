@@ -171,6 +171,33 @@ def test_commands(
     assert verify_log(house.home / "swaps").is_whole
 
 
+def test_a_slot_that_is_set_up_again_keeps_what_guards_it(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSAFE_HOME", str(house.home))
+    client, questions = SwapClient.of_home(house.home), list(held_out(count=20))
+    before = house.desk.store.slot_settings("signed")
+    client.create_slot("signed", held_out=questions, safety_prompts=["Careful?"], by="tests")
+    held, prompts = tmp_path / "held.jsonl", tmp_path / "none.txt"
+    held.write_text("\n".join(json.dumps({"messages": e.messages}) for e in questions), "utf-8")
+    prompts.touch()
+
+    def set_up(*words: str) -> SlotSettings:
+        with pytest.raises(SystemExit) as ended:
+            main(["slot", "set", "signed", "--held-out", str(held), *words])
+        assert not ended.value.code
+        return house.desk.store.slot_settings("signed")
+
+    after = set_up("--min-improvement", "0.1")
+    assert after.policy == before.policy.model_copy(update={"min_improvement": 0.1})
+    assert [e.prompt[-1]["content"] for e in house.desk.store.examples(after.safety_digest)] == [
+        "Careful?"
+    ]
+    given = ("--min-improvement", "0.02", "--safety-prompts", str(prompts))
+    assert set_up(*given).policy == before.policy
+    assert house.desk.store.slot_settings("signed").safety_digest == before.safety_digest
+
+
 def test_a_host_that_is_absent_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tensafe serve"):
         SwapClient.of_home(tmp_path)
