@@ -91,12 +91,13 @@ class SwapDesk:
             self.store.audit.append("slot_damaged", {"slot": name, "why": why})
             _log.error("slot %s is damaged: %s", name, why)
             incidents.write_incident(self.store, incidents.damaged(name, why))
-        for record in self.store.records():
-            if not record.is_final and record.state != "awaiting_approval":
-                self._start(record.id)
+        # Before anything may move: a log that takes no entry stops the host here.
         self.store.audit.append(
             "opened", {"slots": {s.name: s.digest for s in self._pointer.all()}}
         )
+        for record in self.store.records():
+            if not record.is_final and record.state != "awaiting_approval":
+                self._start(record.id)
         return [name for name, _ in damaged]
 
     def close(self) -> None:

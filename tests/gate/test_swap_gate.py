@@ -15,7 +15,7 @@ from swap_house import GATES, House
 
 from evidence._swap_adapters import held_out
 from tensafe.cli import main
-from tensafe.errors import DataError, UsageError
+from tensafe.errors import DataError, UsageError, VerificationError
 from tensafe.files import write_private
 from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import LOG_NAME, verify_log
@@ -320,3 +320,27 @@ def test_a_slot_that_moved_is_never_called_unmoved(
     back = house.desk.roll_back("gates", by="tests", reason="")
     assert (back.state, back.reasons) == ("rejected", ("ZeroDivisionError: division by zero",))
     assert house.desk.slot("gates")["digest"] == record.to_digest
+
+
+def test_a_host_whose_log_was_cut_off_moves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_it_is(self: SwapFlow, record: SwapRecord) -> SwapRecord:
+        return record
+
+    at = house.desk.slot("gates")["digest"]
+    with monkeypatch.context() as patch:
+        patch.setattr(SwapFlow, "carry_out", as_it_is)
+        assert house.desk.roll_back("gates", by="tests", reason="").state == "approved"
+    house.host.stop()
+    log = house.home / "swaps" / LOG_NAME
+    kept = log.read_bytes()
+    log.write_bytes(b"".join(kept.splitlines(keepends=True)[:-3]))
+    host = SwapHost(house.engine, house.server, home=house.home)
+    with pytest.raises(VerificationError, match="cut off"):
+        host.start()
+    host.stop()
+    assert house.engine.slots.get("gates").digest == at
+    log.write_bytes(kept)
+    house.open()
+    assert house.desk.wait(house.desk.swaps("gates")[-1].id).is_applied
