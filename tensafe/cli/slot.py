@@ -42,43 +42,53 @@ def set_up(
         typer.Option(exists=True, dir_okay=False, help="Prompts that must stay answered safely."),
     ] = None,
     approval: Annotated[
-        str, typer.Option(help="meta_agent, or human_in_loop for every swap of this slot.")
-    ] = "meta_agent",
+        str | None,
+        typer.Option(help="meta_agent, or human_in_loop for every swap of this slot [meta_agent]."),
+    ] = None,
     approver: Annotated[
         list[str] | None, typer.Option(help="Fingerprint of a human who may approve.")
     ] = None,
     min_improvement: Annotated[
-        float, typer.Option(min=0, max=1, help="Rise of the primary score that is needed.")
-    ] = 0.02,
+        float | None,
+        typer.Option(min=0, max=1, help="Rise of the primary score that is needed [0.02]."),
+    ] = None,
     approval_hours: Annotated[
-        float, typer.Option(min=0.001, help="Hours that a human has for a yes.")
-    ] = 24.0,
+        float | None, typer.Option(min=0.001, help="Hours that a human has for a yes [24].")
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Who you are, for the record.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set a slot up (it answers with the bare base), or change how its swaps are judged."""
+    """Set a slot up (it answers with the bare base), or change how its swaps are judged.
+
+    What an existing slot has stays where no option says otherwise.
+    """
     from tensafe.errors import UsageError
     from tensafe.gate.swap import SwapPolicy, find_host
     from tensafe.gate.swap_evaluation import read_held_out, read_prompts
 
-    if approval not in ("meta_agent", "human_in_loop"):
+    if approval not in (None, "meta_agent", "human_in_loop"):
         raise UsageError(f"--approval {approval!r}: expected meta_agent or human_in_loop")
-    settings = find_host().create_slot(
+    host = find_host()
+    existing = next((row["policy"] for row in host.slots() if row["name"] == name), {})
+    given = {
+        "approval": approval,
+        "approvers": approver or None,
+        "min_improvement": min_improvement,
+        "approval_hours": approval_hours,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    settings = host.create_slot(
         name,
         held_out=read_held_out(held_out),
-        safety_prompts=[] if safety_prompts is None else read_prompts(safety_prompts),
-        policy=SwapPolicy(
-            approval=approval,
-            approvers=tuple(approver or ()),
-            min_improvement=min_improvement,
-            approval_hours=approval_hours,
-        ),
+        safety_prompts=None if safety_prompts is None else read_prompts(safety_prompts),
+        policy=SwapPolicy.model_validate({**existing, **changes}),
         by=by or whoami(),
     )
     if as_json:
         print(json.dumps(settings.model_dump(mode="json"), indent=2))
         return
-    print(f"slot {settings.name}: {settings.held_out_items} held-out questions, {approval}")
+    judged = f"{settings.held_out_items} held-out questions, {settings.policy.approval}"
+    print(f"slot {settings.name}: {judged}")
 
 
 @slot_app.command("list")

@@ -68,11 +68,13 @@ class AuditLog:
         """Add an entry and bring it to the disk before returning.
 
         Raises:
-            VerificationError: the log's last entry is not readable as one.
+            VerificationError: the log's last entry is not readable as one, or the log is shorter
+                than its head says: going on would hide that.
             DataError: the disk refuses.
         """
         with self._lock, locked(self._file):
             last = _last(self._file)
+            self._check_length(last)
             body: dict[str, object] = {
                 "sequence": 0 if last is None else last.sequence + 1,
                 "at": now(),
@@ -88,6 +90,21 @@ class AuditLog:
             except OSError as error:
                 raise DataError(f"{self._file}: can't be written: {error.strerror}") from error
         return _entry(line)
+
+    def _check_length(self, last: AuditEntry | None) -> None:
+        """Refuse a log that was cut off; a crash leaves the head one behind and never ahead."""
+        count = 0 if last is None else last.sequence + 1
+        if count <= 1 and not self._head.exists():
+            return
+        hashes = set[str]() if last is None else {last.hash, last.previous}
+        if next(_head_faults(self._head, count, hashes), ""):
+            # A disk that refused the head several times leaves it further behind.
+            hashes = {entry.hash for entry in self.entries()}
+        if fault := next(_head_faults(self._head, count, hashes), ""):
+            raise VerificationError(
+                f"{self._file}: {fault}; put the log back from a copy, or move it and "
+                f"{self._head.name} away together to begin another"
+            )
 
     def entries(self) -> list[AuditEntry]:
         """All entries, as `read_log`."""

@@ -119,8 +119,8 @@ def fallen(record: SwapRecord, verdict: LiveVerdict) -> Incident:
         swap=record.id,
         at=now(),
         summary=(
-            f"Slot {record.slot} was taken back to {record.to_digest[:12]} ({record.state}): its "
-            f"live answers scored {verdict.mean:.1%}."
+            f"Slot {record.slot} was taken back to {record.to_digest[:12]}: its live answers "
+            f"scored {verdict.mean:.1%}."
         ),
         requested_by=record.requested_by,
         decided_by="" if record.decision is None else record.decision.decided_by,

@@ -37,10 +37,11 @@ _CRITICAL_KINDS = ("harmful", "provoking")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model under its digest."""
+    """A model under its digest, which names weights, and those of its configurations."""
 
     model: AnsweringModel
     digest: str
+    config_digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,19 @@ class Trial:
 class RememberedReplies:
     """What models answered to the behaviour questions; what is live is asked once, not every time.
 
-    Greedy answers of the same digest to the same questions are the same. Give a red team that has
+    Greedy answers of the same digests to the same questions are the same. Give a red team that has
     to stand for itself (a reproduction) a new one.
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int, str], list[Replies]] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], list[Replies]] = OrderedDict()
 
     def ask(
         self, contestant: Contestant, wanted: Sequence[Questions], *, max_tokens: int
     ) -> list[Replies]:
         """As `asking.ask`, from memory where it can."""
         questions = hashlib.sha256(repr(wanted).encode("utf-8")).hexdigest()
-        key = (contestant.digest, max_tokens, questions)
+        key = (contestant.digest, contestant.config_digests, max_tokens, questions)
         replies = self._kept.pop(key, None) or ask(contestant.model, wanted, max_tokens=max_tokens)
         self._kept[key] = replies
         while len(self._kept) > _MOST_REMEMBERED:

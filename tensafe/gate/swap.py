@@ -48,11 +48,14 @@ class SwapService(Protocol):
         name: str,
         *,
         held_out: Sequence[Example],
-        safety_prompts: Sequence[str] = (),
+        safety_prompts: Sequence[str] | None = None,
         policy: SwapPolicy | None = None,
         by: str,
     ) -> SlotSettings:
-        """Set up a slot (it answers with the bare base) or change how one is judged."""
+        """Set up a slot (it answers with the bare base) or change how one is judged.
+
+        What isn't given stays as it is; for a new slot it is no prompts and `SwapPolicy()`.
+        """
         ...
 
     def request(

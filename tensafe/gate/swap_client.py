@@ -63,17 +63,17 @@ class SwapClient:
         name: str,
         *,
         held_out: Sequence[Example],
-        safety_prompts: Sequence[str] = (),
+        safety_prompts: Sequence[str] | None = None,
         policy: SwapPolicy | None = None,
         by: str,
     ) -> SlotSettings:
-        """Set up a slot, or change how one is judged."""
+        """Set up a slot, or change how one is judged; what isn't given stays."""
         body = {
             "held_out": [
                 {"messages": e.messages, "source": e.source, "place": e.place} for e in held_out
             ],
-            "safety_prompts": list(safety_prompts),
-            "policy": (policy or SwapPolicy()).model_dump(mode="json"),
+            "safety_prompts": None if safety_prompts is None else list(safety_prompts),
+            "policy": None if policy is None else policy.model_dump(mode="json"),
             "by": by,
         }
         return SlotSettings.model_validate(self._json("PUT", f"/v1/slots/{_part(name)}", body))

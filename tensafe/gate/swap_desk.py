@@ -21,7 +21,7 @@ from tensafe.errors import GateRefusedError, UsageError
 from tensafe.gate import incident as incidents
 from tensafe.gate.approval import read_approval
 from tensafe.gate.live_quality import LiveVerdict, judge_live
-from tensafe.gate.swap_flow import HostRules, Notify, SwapFlow, quiet, words
+from tensafe.gate.swap_flow import HostRules, Notify, SwapFlow, quiet, rollback_by, words
 from tensafe.gate.swap_judge import SwapJudge
 from tensafe.gate.swap_pointer import SlotPointer
 from tensafe.gate.swap_records import (
@@ -91,12 +91,13 @@ class SwapDesk:
             self.store.audit.append("slot_damaged", {"slot": name, "why": why})
             _log.error("slot %s is damaged: %s", name, why)
             incidents.write_incident(self.store, incidents.damaged(name, why))
-        for record in self.store.records():
-            if not record.is_final and record.state != "awaiting_approval":
-                self._start(record.id)
+        # Before anything may move: a log that takes no entry stops the host here.
         self.store.audit.append(
             "opened", {"slots": {s.name: s.digest for s in self._pointer.all()}}
         )
+        for record in self.store.records():
+            if not record.is_final and record.state != "awaiting_approval":
+                self._start(record.id)
         return [name for name, _ in damaged]
 
     def close(self) -> None:
@@ -109,20 +110,31 @@ class SwapDesk:
         name: str,
         *,
         held_out: Sequence[Example],
-        safety_prompts: Sequence[str] = (),
+        safety_prompts: Sequence[str] | None = None,
         policy: SwapPolicy | None = None,
         by: str,
     ) -> SlotSettings:
         """Set a slot up, or change how an existing one is judged; a new one points at the base.
 
+        Without `safety_prompts` or `policy` an existing slot keeps its own: nothing that guards it
+        falls away unsaid.
+
         Raises:
-            UsageError: too few held-out examples, a bad name, or a human mode without approvers.
+            UsageError: too few held-out examples, a bad name, a human mode without approvers, or
+                approvers whom the host doesn't name.
         """
-        policy = self._flow.rules.over(policy or SwapPolicy())
+        existing = {settings.name: settings for settings in self.store.all_slots()}.get(name)
+        given = policy or (SwapPolicy() if existing is None else existing.policy)
+        policy = self._flow.rules.over(given)
         if policy.approval == "human_in_loop" and not policy.approvers:
             raise UsageError(
                 "human_in_loop needs the fingerprint of at least one approver "
                 "(`tensafe keys list` shows them)"
+            )
+        if strangers := self._flow.rules.strangers(given):
+            raise UsageError(
+                f"this host lets {', '.join(self._flow.rules.approvers)} approve; a slot can't "
+                f"name {', '.join(strangers)}"
             )
         distinct = {example.digest: example for example in held_out}
         if len(distinct) < policy.min_items:
@@ -135,8 +147,10 @@ class SwapDesk:
             policy=policy,
             held_out_digest=self.store.add_examples(distinct.values()),
             held_out_items=len(distinct),
-            safety_digest=self.store.add_examples(
-                prompts_as_examples(list(dict.fromkeys(safety_prompts)), "safety prompts")
+            safety_digest=existing.safety_digest
+            if existing is not None and safety_prompts is None
+            else self.store.add_examples(
+                prompts_as_examples(list(dict.fromkeys(safety_prompts or ())), "safety prompts")
             ),
             created_by=words(by),
             created_at=now(),
@@ -280,21 +294,19 @@ class SwapDesk:
                 to_digest=back.digest,
                 to_base=back.record is None,
             )
-            record = self._flow.gate(self._flow.step("requested", record), settings)
+            record = self._flow.step("requested", record)
+            try:
+                record = self._flow.gate(record, settings)
+            # As for a swap: what couldn't be examined is rejected, and not taken up again later.
+            except Exception as error:
+                _log.exception("rollback %s could not be examined", record.id)
+                return self._flow.broken(record.id, error)
             if record.is_final:
                 return record
-            if (
-                self._flow.rules.over(settings.policy).approval == "human_in_loop"
-                and not is_automatic
-            ):
+            policy = self._flow.rules.over(settings.policy)
+            if policy.approval == "human_in_loop" and not is_automatic:
                 return self._flow.await_human(record, settings)
-            decision = Decision(
-                verdict="approved",
-                decided_by=record.requested_by,
-                mode="live_quality" if is_automatic else "operator",
-                rules=("what was live before passes the load gate again",),
-                at=now(),
-            )
+            decision = rollback_by(record, is_automatic=is_automatic)
             return self._flow.carry_out(self._flow.approved(record, decision))
 
     def score(self, slot: str, digest: str, score: float) -> LiveVerdict:
@@ -361,6 +373,10 @@ class SwapDesk:
             )  # fmt: skip
         except UsageError as error:
             _log.warning("slot %s fell, and there is nothing to go back to: %s", slot, error)
+            return verdict
+        if not record.is_applied:
+            # Its rejection has an incident of its own: nothing was taken back.
+            _log.error("slot %s fell and could not be taken back: %s", slot, record.reasons)
             return verdict
         incidents.write_incident(self.store, incidents.fallen(record, verdict))
         return replace(verdict, rolled_back_by=record.id)

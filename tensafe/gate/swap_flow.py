@@ -46,13 +46,23 @@ class HostRules:
     approvers: Sequence[str] = ()
 
     def over(self, policy: SwapPolicy) -> SwapPolicy:
-        """The slot's policy under the host's: a human is asked where either says so."""
+        """The slot's policy under the host's: a human is asked where either says so.
+
+        A slot may name some of the host's approvers, and nobody else where the host names any.
+        """
         update: dict[str, Any] = {}
         if self.approval == "human_in_loop":
             update["approval"] = "human_in_loop"
-        if self.approvers and not policy.approvers:
-            update["approvers"] = tuple(self.approvers)
+        if self.approvers:
+            named = tuple(one for one in policy.approvers if one in self.approvers)
+            update["approvers"] = named or tuple(self.approvers)
         return policy.model_copy(update=update)
+
+    def strangers(self, policy: SwapPolicy) -> tuple[str, ...]:
+        """The approvers of a slot's policy whom a host that names some doesn't know."""
+        return tuple(
+            one for one in policy.approvers if self.approvers and one not in self.approvers
+        )
 
 
 class SwapFlow:
@@ -83,16 +93,24 @@ class SwapFlow:
         try:
             settings = self.store.slot_settings(record.slot)
             if record.state == "approved":
+                if self._pointer.is_done(record):
+                    return self.applied(record, None)
                 record = self.still_admitted(record, settings)
                 return record if record.is_final else self.carry_out(record)
             record = self.gate(record, settings)
-            if not record.is_final and record.action == "swap":
+            if not record.is_final and record.action != "rollback":
                 record = self.red_team(record, settings)
             if record.is_final:
                 return record
-            if self.rules.over(settings.policy).approval == "human_in_loop":
-                return self.await_human(record, settings)
-            return self.carry_out(self.approved(record, _by_rules()))
+            with self.changing:
+                # A red team takes its time: rules may be stricter and a key revoked by now.
+                settings = self.store.slot_settings(record.slot)
+                if self.rules.over(settings.policy).approval == "human_in_loop":
+                    return self.await_human(record, settings)
+                record = self.still_admitted(record, settings)
+                if record.is_final:
+                    return record
+                return self.carry_out(self.approved(record, _by_rules(record)))
         # The edge where a crash becomes a rejection: what couldn't be examined is not let in.
         except Exception as error:
             _log.exception("swap %s could not be examined", swap_id)
@@ -120,7 +138,7 @@ class SwapFlow:
         return self._refused(record, Admitted(admitted.reports, None, (fault,)))
 
     def still_admitted(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
-        """The load gate again, for what was approved long after it: a key may be revoked by now."""
+        """The load gate again, for what is approved after it: a key may be revoked by now."""
         if record.to_base:
             return record
         admitted = self._judge.admit(record, settings)
@@ -205,14 +223,21 @@ class SwapFlow:
         return self.step("applied", record.model_copy(update=update))
 
     def broken(self, swap_id: str, error: Exception) -> SwapRecord:
-        """Reject what could not be examined or loaded."""
+        """Reject what could not be examined or loaded; a slot that moved is never called unmoved.
+
+        Raises:
+            DataError: the record can't be read or written; it stays open then.
+        """
+        record = self.store.record(swap_id)
+        if self._pointer.is_done(record):
+            return self.applied(record, None)
         why = words(f"{type(error).__name__}: {error}")
         decision = Decision(
             verdict="rejected", decided_by="tensafe", mode="engine",
             rules=("what can't be examined or loaded is not let in",), reasons=(why,), at=now(),
         )  # fmt: skip
         failure = incidents.Failure(stage="engine", check=type(error).__name__, reason=why)
-        return self.reject(self.store.record(swap_id), decision, [failure], [])
+        return self.reject(record, decision, [failure], [])
 
     def reject(
         self,
@@ -257,7 +282,20 @@ def words(text: str) -> str:
     return one_line(text)[:_LONGEST_WORDS]
 
 
-def _by_rules() -> Decision:
+def rollback_by(record: SwapRecord, *, is_automatic: bool) -> Decision:
+    """The decision on a rollback that needs no signature."""
+    return Decision(
+        verdict="approved",
+        decided_by=record.requested_by,
+        mode="live_quality" if is_automatic else "operator",
+        rules=("what was live before passes the load gate again",),
+        at=now(),
+    )
+
+
+def _by_rules(record: SwapRecord) -> Decision:
+    if record.action == "rollback":
+        return rollback_by(record, is_automatic=False)
     return Decision(
         verdict="approved",
         decided_by="meta_agent",

@@ -23,6 +23,7 @@ from tensafe.gate.swap_records import SlotSettings, SwapRecord
 from tensafe.gate.swap_sets import BASE, choose
 from tensafe.gate.swap_store import SwapStore
 from tensafe.gate.swap_targets import Target, open_target
+from tensafe.screen.suites import load_suites
 from tensafe.tgsp.canonical import sha256_hex
 from tensafe.tgsp.trust import TrustStore
 
@@ -125,8 +126,8 @@ class SwapJudge:
         store = self._store
         return red_team(
             Trial(
-                old=Contestant(self._model_at(record.from_digest), record.from_digest),
-                new=Contestant(self._model_of(record), record.to_digest),
+                old=self._live(record),
+                new=self._contestant(record),
                 base=Contestant(self._models.base(), self.base.digest),
                 held_out=store.examples(settings.held_out_digest),
                 held_out_digest=settings.held_out_digest,
@@ -140,7 +141,8 @@ class SwapJudge:
     def fresh_evidence(self, record: SwapRecord, settings: SlotSettings) -> Evidence | None:
         """The red team of an earlier swap that answers the same question, young enough.
 
-        A report that is not the one its swap was decided by counts as none.
+        A report that is not the one its swap was decided by counts as none. Digests of weights
+        alone don't make two adapters the same: their configurations have to agree as well.
         """
         oldest = datetime.now(UTC) - timedelta(hours=settings.policy.evidence_hours)
         wanted = {**_question(settings), "base": self.base.digest}
@@ -149,6 +151,10 @@ class SwapJudge:
                 record.slot, record.from_digest, record.to_digest,
             )  # fmt: skip
             if not is_same or earlier.id == record.id or not earlier.red_team_digest:
+                continue
+            if _adapters(earlier) != _adapters(record):
+                continue
+            if self._adapters_at(earlier) != self._adapters_at(record):
                 continue
             try:
                 path = self._store.swap_folder(earlier.id) / RED_TEAM_FILE
@@ -176,14 +182,45 @@ class SwapJudge:
         results, _, _ = screen_weights(target.folders[0], ScreenConfig())
         return faults + [f"composed, {r.name}: {r.reason}" for r in results if not r.passed]
 
-    def _model_at(self, digest: str) -> AnsweringModel:
-        """What the slot answers with while it points at a digest."""
-        if digest == self.base.digest:
-            return self._models.base()
-        for record in reversed(self._store.records()):
-            if record.to_digest == digest and record.gate_accepted and record.packages:
-                return self._model_of(record)
-        raise DataError(f"no package of this host gives {digest}; what is live can't be compared")
+    def _standing_at(self, record: SwapRecord) -> SwapRecord | None:
+        """The swap that had put the slot where this one found it; None at the base or unknown.
+
+        Only what was applied to this very slot counts: packages that were merely handed in may
+        hold the same weights under another configuration.
+        """
+        until = "" if record.decision is None else record.decision.at
+        found = [
+            earlier
+            for earlier in self._store.records()
+            if (earlier.slot, earlier.to_digest) == (record.slot, record.from_digest)
+            and earlier.is_applied
+            and earlier.packages
+            and (not until or earlier.applied_at <= until)
+        ]
+        return max(found, key=lambda earlier: (earlier.applied_at, earlier.id), default=None)
+
+    def _adapters_at(self, record: SwapRecord) -> tuple[object, ...]:
+        standing = self._standing_at(record)
+        return () if standing is None else _adapters(standing)
+
+    def _live(self, record: SwapRecord) -> Contestant:
+        """What the slot answered with when the record was made."""
+        if record.from_digest == self.base.digest:
+            return Contestant(self._models.base(), self.base.digest)
+        standing = self._standing_at(record)
+        if standing is None:
+            raise DataError(
+                f"no swap of this host put {record.from_digest} into slot {record.slot!r}; "
+                "what is live can't be compared"
+            )
+        return self._contestant(standing)
+
+    def _contestant(self, record: SwapRecord) -> Contestant:
+        return Contestant(
+            self._model_of(record),
+            record.to_digest,
+            tuple(member.config_digest for member in record.members),
+        )
 
     def _model_of(self, record: SwapRecord) -> AnsweringModel:
         with tempfile.TemporaryDirectory(prefix="tensafe-swap-") as scratch:
@@ -202,11 +239,18 @@ class SwapJudge:
         return RoutedModel(members, partial(choose, target.document))
 
 
+def _adapters(record: SwapRecord) -> tuple[object, ...]:
+    """What a swap would serve, weights and configurations alike."""
+    members = tuple((member.adapter_digest, member.config_digest) for member in record.members)
+    return record.kind, members
+
+
 def _question(settings: SlotSettings) -> dict[str, Any]:
     policy = settings.policy.model_dump(mode="json")
     return {
         "held_out": settings.held_out_digest,
         "safety": settings.safety_digest,
+        "suites": load_suites().digests,
         "policy": {key: value for key, value in policy.items() if key not in _NOT_EVIDENCE},
     }
 
@@ -217,5 +261,6 @@ def _asked(report: dict[str, Any]) -> dict[str, Any]:
         "base": report["base_digest"],
         "held_out": report["held_out_digest"],
         "safety": report["safety_digest"],
+        "suites": report["suites"],
         "policy": {key: value for key, value in policy.items() if key not in _NOT_EVIDENCE},
     }

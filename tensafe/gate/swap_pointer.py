@@ -88,10 +88,13 @@ class SlotPointer:
 
     def is_done(self, record: SwapRecord) -> bool:
         """Whether the engine's history says that this swap moved its slot."""
-        return any(
-            _id_of(change.decided_by) == record.id
-            for change in self._engine.slots.history(record.slot)
-        )
+        from tinker_engine.errors import NotFoundError
+
+        try:
+            history = self._engine.slots.history(record.slot)
+        except NotFoundError:
+            return False
+        return any(_id_of(change.decided_by) == record.id for change in history)
 
     def point(self, record: SwapRecord) -> float:
         """Move the slot as an approved record says; gives the pause of the engine in seconds.
@@ -138,7 +141,8 @@ class SlotPointer:
             is_back = record is not None and record.action == "rollback"
             digests = [standing.digest for standing in stack]
             if is_back and change.digest in digests:
-                del stack[digests.index(change.digest) + 1 :]
+                # The last of several: what was live twice was left between.
+                del stack[len(digests) - digests[::-1].index(change.digest) :]
                 continue
             is_base = change.digest == change.base_digest
             stack.append(Standing(change.digest, None if is_base else record))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -57,11 +57,11 @@ class HeldOutRow(_Body):
 
 
 class SlotBody(_Body):
-    """How a slot is judged."""
+    """How a slot is judged; null keeps what an existing slot has."""
 
     held_out: list[HeldOutRow]
-    safety_prompts: list[str] = Field(default_factory=list)
-    policy: SwapPolicy = SwapPolicy()
+    safety_prompts: list[str] | None = None
+    policy: SwapPolicy | None = None
     by: str
 
 
@@ -236,7 +236,9 @@ class _KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it before its body is read."""
-        if scope["type"] == "http" and scope["path"] != HEALTH:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the control API speaks HTTP alone, not {scope['type']}")
+        if scope["path"] != HEALTH:
             given = dict(scope["headers"]).get(b"authorization", b"")
             if not hmac.compare_digest(given, self._expected):
                 message = "the control key is missing or wrong; it stands in control.json"

@@ -50,6 +50,11 @@ def open_target(store: SwapStore, record: SwapRecord, scratch: Path) -> Target:
             f"swap {record.id} was decided for {record.to_digest}, its packages give "
             f"{target.digest}: nothing is loaded"
         )
+    if record.members and target.members != record.members:
+        raise VerificationError(
+            f"swap {record.id} was decided for other adapters or configurations than its packages "
+            "give: nothing is loaded"
+        )
     return target
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tensafe.errors import DataError
+from tensafe.errors import DataError, VerificationError
 from tensafe.gate.audit_log import GENESIS, HEAD_NAME, LOG_NAME, AuditLog, read_log, verify_log
 
 
@@ -105,6 +105,31 @@ def test_a_crash_between_entry_and_head_is_no_fault(tmp_path: Path) -> None:
     head = (tmp_path / HEAD_NAME).read_bytes()
     log.append("thing", {})
     (tmp_path / HEAD_NAME).write_bytes(head)
+    assert verify_log(tmp_path).is_whole
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+@pytest.mark.parametrize("torn", [b"", b'{"at":"2026'])
+def test_a_log_that_was_cut_off_takes_no_entry_that_would_hide_it(
+    tmp_path: Path, kept: int, torn: bytes
+) -> None:
+    log = filled(tmp_path)
+    file = tmp_path / LOG_NAME
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]) + torn)
+    with pytest.raises(VerificationError, match="cut off"):
+        AuditLog(tmp_path).append("thing", {})
+    with pytest.raises(VerificationError, match="cut off"):
+        log.append("thing", {})
+    assert not verify_log(tmp_path).is_whole
+
+
+def test_a_head_that_the_disk_refused_several_times_is_no_fault(tmp_path: Path) -> None:
+    log = filled(tmp_path)
+    head = (tmp_path / HEAD_NAME).read_bytes()
+    for _ in range(3):
+        log.append("thing", {})
+    (tmp_path / HEAD_NAME).write_bytes(head)
+    log.append("thing", {})
     assert verify_log(tmp_path).is_whole
 
 

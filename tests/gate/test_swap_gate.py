@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from swap_house import GATES, House
 
 from evidence._swap_adapters import held_out
 from tensafe.cli import main
-from tensafe.errors import UsageError
+from tensafe.errors import DataError, UsageError, VerificationError
+from tensafe.files import write_private
 from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import LOG_NAME, verify_log
 from tensafe.gate.incident import read_incident
@@ -24,6 +26,11 @@ from tensafe.gate.swap_client import SwapClient
 from tensafe.gate.swap_flow import SwapFlow
 from tensafe.gate.swap_host import SwapHost
 from tensafe.gate.swap_judge import SwapJudge
+from tensafe.gate.swap_records import Member, SlotSettings
+from tensafe.gate.swap_store import SwapStore
+from tensafe.screen.suites import load_suites
+from tensafe.tgsp.keystore import trust_path
+from tensafe.tgsp.trust import revoke
 from tinker_engine.models.adapter_files import read_adapter
 
 
@@ -164,6 +171,33 @@ def test_commands(
     assert verify_log(house.home / "swaps").is_whole
 
 
+def test_a_slot_that_is_set_up_again_keeps_what_guards_it(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSAFE_HOME", str(house.home))
+    client, questions = SwapClient.of_home(house.home), list(held_out(count=20))
+    before = house.desk.store.slot_settings("signed")
+    client.create_slot("signed", held_out=questions, safety_prompts=["Careful?"], by="tests")
+    held, prompts = tmp_path / "held.jsonl", tmp_path / "none.txt"
+    held.write_text("\n".join(json.dumps({"messages": e.messages}) for e in questions), "utf-8")
+    prompts.touch()
+
+    def set_up(*words: str) -> SlotSettings:
+        with pytest.raises(SystemExit) as ended:
+            main(["slot", "set", "signed", "--held-out", str(held), *words])
+        assert not ended.value.code
+        return house.desk.store.slot_settings("signed")
+
+    after = set_up("--min-improvement", "0.1")
+    assert after.policy == before.policy.model_copy(update={"min_improvement": 0.1})
+    assert [e.prompt[-1]["content"] for e in house.desk.store.examples(after.safety_digest)] == [
+        "Careful?"
+    ]
+    given = ("--min-improvement", "0.02", "--safety-prompts", str(prompts))
+    assert set_up(*given).policy == before.policy
+    assert house.desk.store.slot_settings("signed").safety_digest == before.safety_digest
+
+
 def test_a_host_that_is_absent_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tensafe serve"):
         SwapClient.of_home(tmp_path)
@@ -186,3 +220,127 @@ def test_composition_adds_up(house: House, tmp_path: Path) -> None:
             for m in members
         )
         torch.testing.assert_close(change, wanted)
+
+
+def test_evidence_of_the_same_weights_under_another_configuration_is_none(
+    house: House, tmp_path: Path
+) -> None:
+    desk = house.desk
+    judge = desk._judge  # pyright: ignore[reportPrivateUsage]
+    store, settings = SwapStore(tmp_path / "swaps"), desk.store.slot_settings("gates")
+    other = SwapJudge(store, judge._connect, judge._trust)  # pyright: ignore[reportPrivateUsage]
+    member = Member(
+        package="a.tgsp", package_digest="a" * 64, adapter_digest="b" * 64, config_digest="c" * 64
+    )
+    base = house.engine.base_info.digest
+    report = {
+        "at": datetime.now(UTC).isoformat(), "base_digest": base, "passed": True, "checks": [],
+        "held_out_digest": settings.held_out_digest, "safety_digest": settings.safety_digest,
+        "suites": load_suites().digests, "policy": settings.policy.model_dump(mode="json"),
+    }  # fmt: skip
+    earlier = SwapRecord(
+        id="20260601T000000Z-00000001", slot="gates", action="swap", kind="linear",
+        state="expired", requested_by="t", requested_at="2026-06-01T00:00:00Z", reason="",
+        packages=("a" * 64,), members=(member,), from_digest=base, to_digest="b" * 64,
+        gate_accepted=True,
+    )  # fmt: skip
+    digest = store.write_report(earlier.id, "red_team.json", json.dumps(report))
+    store.write_record(earlier.model_copy(update={"red_team_digest": digest}))
+    asked = earlier.model_copy(update={"id": "20260601T000001Z-00000002", "state": "requested"})
+    found = other.fresh_evidence(asked, settings)
+    assert found is not None
+    assert found.swap == earlier.id
+    bent = asked.model_copy(
+        update={"members": (member.model_copy(update={"config_digest": "d" * 64}),)}
+    )
+    assert other.fresh_evidence(bent, settings) is None
+    # What was never applied is not what is live, whatever its weights.
+    after = asked.model_copy(update={"from_digest": "b" * 64, "to_digest": "e" * 64})
+    with pytest.raises(DataError, match="no swap of this host"):
+        other.examine(after, settings)
+    other.close()
+
+
+def passed_red_team(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+    """For what is asked after a red team alone."""
+    return record
+
+
+def test_a_key_revoked_while_the_red_team_ran_and_rules_made_stricter_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = trust_path(house.home)
+    trusted = file.read_bytes()
+    settings = house.desk.store.slot_settings("gates")
+
+    def revoked(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        revoke(file, house.signer.public.fingerprint, reason="stolen")
+        return record
+
+    def stricter(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        policy = settings.policy.model_copy(update={"approval": "human_in_loop"})
+        self.store.write_slot(settings.model_copy(update={"policy": policy}))
+        return record
+
+    monkeypatch.setattr(SwapFlow, "red_team", revoked)
+    record = house.change("gates", "strong")
+    write_private(file, trusted)
+    assert (record.state, record.decision and record.decision.mode) == ("rejected", "load_gate")
+    monkeypatch.setattr(SwapFlow, "red_team", stricter)
+    record = house.change("gates", "strong")
+    house.desk.store.write_slot(settings)
+    assert record.state == "awaiting_approval"
+    assert house.desk.slot("gates")["is_base"]
+
+
+def test_a_slot_that_moved_is_never_called_unmoved(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied, failures = SwapFlow.applied, ["no space left", "no space left"]
+
+    def crash(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        raise ZeroDivisionError("division by zero")
+
+    def full_disk(self: SwapFlow, record: SwapRecord, pause_s: float | None) -> SwapRecord:
+        if failures:
+            raise OSError(failures.pop())
+        return applied(self, record, pause_s)
+
+    monkeypatch.setattr(SwapFlow, "red_team", passed_red_team)
+    monkeypatch.setattr(SwapFlow, "applied", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        house.change("gates", "strong")
+    record = house.desk.swaps("gates")[-1]
+    assert (record.state, house.desk.slot("gates")["digest"]) == ("approved", record.to_digest)
+    house.host.stop()
+    house.open()
+    assert house.desk.wait(record.id).is_applied
+    # A rollback that can't be examined is rejected, and not taken up again by the next host.
+    monkeypatch.setattr(SwapFlow, "gate", crash)
+    back = house.desk.roll_back("gates", by="tests", reason="")
+    assert (back.state, back.reasons) == ("rejected", ("ZeroDivisionError: division by zero",))
+    assert house.desk.slot("gates")["digest"] == record.to_digest
+
+
+def test_a_host_whose_log_was_cut_off_moves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_it_is(self: SwapFlow, record: SwapRecord) -> SwapRecord:
+        return record
+
+    at = house.desk.slot("gates")["digest"]
+    with monkeypatch.context() as patch:
+        patch.setattr(SwapFlow, "carry_out", as_it_is)
+        assert house.desk.roll_back("gates", by="tests", reason="").state == "approved"
+    house.host.stop()
+    log = house.home / "swaps" / LOG_NAME
+    kept = log.read_bytes()
+    log.write_bytes(b"".join(kept.splitlines(keepends=True)[:-3]))
+    host = SwapHost(house.engine, house.server, home=house.home)
+    with pytest.raises(VerificationError, match="cut off"):
+        host.start()
+    host.stop()
+    assert house.engine.slots.get("gates").digest == at
+    log.write_bytes(kept)
+    house.open()
+    assert house.desk.wait(house.desk.swaps("gates")[-1].id).is_applied

@@ -17,6 +17,7 @@ from tensafe.gate.incident import Exhibit, Failure, Incident, read_incident, wri
 from tensafe.gate.incident_page import render_incident
 from tensafe.gate.live_quality import FallTest, floor_of, judge_live
 from tensafe.gate.swap_evaluation import read_held_out, read_prompts
+from tensafe.gate.swap_flow import HostRules
 from tensafe.gate.swap_records import Member, SwapPolicy, SwapRecord
 from tensafe.gate.swap_sets import BASE, route, set_document
 from tensafe.gate.swap_store import SwapStore, new_id
@@ -258,6 +259,17 @@ def test_kept_examples_that_were_changed_are_refused(tmp_path: Path) -> None:
     kept.write_text(kept.read_text("utf-8").replace('"A"', '"B"'), "utf-8")
     with pytest.raises(DataError, match="changed"):
         store.examples(digest)
+
+
+def test_a_slot_names_only_approvers_of_its_host() -> None:
+    rules = HostRules("human_in_loop", ("ann", "ben"))
+    own = SwapPolicy(approvers=("eve",))
+    assert rules.strangers(own) == ("eve",)
+    assert rules.over(own).approvers == ("ann", "ben")
+    assert rules.over(SwapPolicy(approvers=("eve", "ben"))).approvers == ("ben",)
+    assert rules.over(SwapPolicy()).approval == "human_in_loop"
+    assert HostRules().over(own) == own
+    assert HostRules().strangers(own) == ()
 
 
 def test_records_survive_a_round_trip_and_refuse_what_is_foreign(tmp_path: Path) -> None:
