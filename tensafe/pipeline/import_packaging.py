@@ -41,6 +41,11 @@ UNTESTED = (
     "It was trained elsewhere: its training data, settings and privacy are not known here.",
     "Tested on data that its importer chose; whether it had learned any of it can't be seen.",
 )
+UNTESTED_BY_WORD = (
+    "It was trained elsewhere: its settings and privacy are not known here, and what it learned "
+    "from is its importer's word.",
+    "Tested on data that its importer chose, without what is close to the training data.",
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def _metadata(
         privacy=None,
         creator=signer.identity,
         trained_on=len(imported.dataset.train) or None,
-        untested=UNTESTED,
+        untested=UNTESTED_BY_WORD if imported.dataset.train else UNTESTED,
         license=config.license or "",
         is_foreign=True,
     )
