@@ -90,6 +90,14 @@ def test_skill_prints_and_writes(shelf: Path, tmp_path: Path) -> None:
     assert tensafe("skill", str(shelf / "broken.tgsp"))[0] == 4
 
 
+def test_skill_of_a_stranger_is_told_to_be_one(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["skill", str(shelf / "parking-law.tgsp"), "--out", str(tmp_path / "skills")]
+    application()(args=call, standalone_mode=False)
+    assert "don't trust its creator" in capsys.readouterr().err
+
+
 def test_another_document_is_not_overwritten(tmp_path: Path) -> None:
     write_skill(document("a"), "a", tmp_path)
     write_skill(document("a"), "a", tmp_path)
