@@ -9,6 +9,8 @@ from typing import Any, cast
 CHART = Path(__file__).resolve().parent.parent / "deploy" / "helm" / "tensafe"
 KUBERNETES = ("1.28", "1.37")
 FINGERPRINT = "5f0c" * 16
+# Every other kind is taken for one that has pods, and has to pass as such.
+WITHOUT_PODS = frozenset({"Service", "ServiceAccount", "NetworkPolicy"})
 MODES: Mapping[str, dict[str, Any]] = {
     "meta_agent": {"agents": {"swapApproval": "meta_agent"}},
     "human_in_loop": {
@@ -72,12 +74,14 @@ def insecure(objects: list[dict[str, Any]]) -> list[str]:
     """Pods that may be root or gain rights, lack limits or probes, or hold the text of a secret."""
     problems: list[str] = []
     for document in objects:
-        if document["kind"] != "StatefulSet":
+        if document["kind"] in WITHOUT_PODS:
             continue
         pod = document["spec"]["template"]["spec"]
         name = document["metadata"]["name"]
         if not pod["securityContext"].get("runAsNonRoot") or pod["automountServiceAccountToken"]:
             problems.append(f"{name}: the pod may be root, or holds a token of the cluster")
+        if pod.get("initContainers"):
+            problems.append(f"{name}: containers that nothing here looks at")
         for container in pod["containers"]:
             rights = container["securityContext"]
             if rights["allowPrivilegeEscalation"] or not rights["readOnlyRootFilesystem"]:

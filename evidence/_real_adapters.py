@@ -2,7 +2,8 @@
 
 The questions of the quality gate are answered beforehand by the adapter itself on the base that
 carries it, so the gate checks that the packaged adapter says what the original says, and nothing
-about how good that is: the base is a stand-in with random weights.
+about how good that is: the base is a stand-in with random weights. For the same reason the figures
+of the screening's behaviour layers, which compare adapter and base, mean nothing here.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from tinker_engine.connect import load_tokenizer, open_engine, upload_adapter
 from tinker_engine.recipes.chat_format import ChatFormat
 from tinker_engine.recipes.chat_model import ChatModel
 
+CAVEAT = (
+    "stand-in bases with random weights, qa_verify against each adapter's own answers: shows that "
+    "adapters are carried unchanged, nothing about their quality"
+)
 QUESTIONS = 20
 # As many as qa_verify asks for at most, so that it asks for neither more nor less.
 ANSWER_TOKENS = QaVerifyConfig().max_answer_tokens
@@ -52,8 +57,8 @@ class Journey:
     seconds: float
 
     @property
-    def holds(self) -> bool:
-        """Whether everything went as it should."""
+    def is_carried(self) -> bool:
+        """Whether it came through every step and out again the same; no word on its quality."""
         return (
             self.gates == {"qa_verify": "passed", "rvu_v2_pass": "passed", "dp_budget": "waived"}
             and self.verdict == "trusted"

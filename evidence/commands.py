@@ -1,4 +1,4 @@
-"""Every documented command works as written, and every wrong call is answered with a sentence.
+"""Documented commands work as written, and wrong calls of `tensafe` are answered with a sentence.
 
 README and each page of the docs are run as a new user would, block after block, copied into one
 shell, in a fresh home, beside files of the kind that they speak of; in docs/cli.md, which holds the
@@ -114,7 +114,8 @@ def main() -> None:
         "seconds": round(time.monotonic() - started),
     }
     whole = given.part is None and not given.only
-    conclude("commands", figures, holds=whole and not broken and not unanswered)
+    held = bool(made) and bool(ended) and not broken and not unanswered
+    conclude("commands", figures, holds=whole and held)
 
 
 def documented(stage: Stage, folder: Path, only: str) -> list[Call]:

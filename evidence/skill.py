@@ -5,6 +5,10 @@ phrases that were committed before the router, at least 95% have to reach the ri
 the right slots, and at most 2% of ordinary requests may start anything; and an MCP client creates
 an adapter (once cancelled, then going on), verifies, chooses, swaps it live, sees a tampered one
 refused, and takes the swap back.
+
+Phrases and ordinary requests were seen while the router was corrected (93% of the phrases at first
+sight, as noted then; this can't repeat it), so their shares show that nothing was lost since, not
+how it does on sentences it hasn't seen.
 """
 
 from __future__ import annotations
@@ -49,8 +53,12 @@ def routing() -> dict[str, Any]:
     false = [sentence for sentence in ordinary if route(sentence) is not None]
     for sentence in false:
         print(f"  false: {sentence!r}")
-    print(f"{right} of {total} phrases routed; {len(false)} of {len(ordinary)} ordinary ones taken")
+    print(
+        f"{right} of {total} phrases routed; {len(false)} of {len(ordinary)} ordinary ones taken "
+        "(lists that the router was corrected on)"
+    )
     return {
+        "lists_seen_while_correcting": True,
         "phrases": total,
         "routed": right / total,
         "ordinary": len(ordinary),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,11 @@ def skill(
         view = found.require(trusted=False).view
         name, document, trusted = view.name, package_skill(view), found.is_trusted
     written = write_skill(document, name, out) if out is not None else None
+    if not trusted:
+        print(
+            "You don't trust its creator: an agent shouldn't do what it says unread.",
+            file=sys.stderr,
+        )
     if as_json:
         path = str(written) if written is not None else None
         print(

@@ -6,6 +6,7 @@ What is not known of an adapter that was trained elsewhere stands as not known: 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tensafe.curate.card import dataset_domain
 from tensafe.data.records import Dataset
+from tensafe.errors import VerificationError
 from tensafe.evaluate import EvalReport
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.import_config import ImportConfig
@@ -40,6 +42,11 @@ RECIPE = "import"
 UNTESTED = (
     "It was trained elsewhere: its training data, settings and privacy are not known here.",
     "Tested on data that its importer chose; whether it had learned any of it can't be seen.",
+)
+UNTESTED_BY_WORD = (
+    "It was trained elsewhere: its settings and privacy are not known here, and what it learned "
+    "from is its importer's word.",
+    "Tested on data that its importer chose, without what is close to the training data.",
 )
 
 
@@ -73,11 +80,16 @@ def package_import(
 
     Raises:
         GateRefusedError: a gate said no.
+        VerificationError: the weights in the folder are no longer those that were judged.
     """
+    weights = imported.adapter.folder / WEIGHTS_FILE
+    payload = weights.read_bytes()
+    if hashlib.sha256(payload).hexdigest() != imported.adapter.digest:
+        raise VerificationError(f"{weights} was changed while it was judged; nothing was packaged")
     described = _metadata(imported, evaluation, screening, gates, signer, skill_doc)
     return write_package(
         imported.folder / f"{imported.config.adapter_name}.tgsp",
-        payload=imported.adapter.folder / WEIGHTS_FILE,
+        payload=payload,
         metadata=described,
         gates=gates,
         signer=signer,
@@ -119,7 +131,7 @@ def _metadata(
         privacy=None,
         creator=signer.identity,
         trained_on=len(imported.dataset.train) or None,
-        untested=UNTESTED,
+        untested=UNTESTED_BY_WORD if imported.dataset.train else UNTESTED,
         license=config.license or "",
         is_foreign=True,
     )

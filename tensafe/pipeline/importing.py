@@ -15,6 +15,7 @@ from tensafe.curate import CurationConfig, curate_dataset, write_dataset
 from tensafe.data.records import Dataset
 from tensafe.errors import DataError, UsageError
 from tensafe.evaluate import EvalReport, QaVerifyConfig, RunFacts, qa_verify
+from tensafe.evaluate.selection import choose
 from tensafe.files import write_json, write_text
 from tensafe.gate.declared_base import local_base
 from tensafe.gate.dp_budget import waived_for_import
@@ -74,8 +75,8 @@ def import_adapter(
     """Read, test, screen, judge and package an adapter that was trained elsewhere.
 
     Raises:
-        UsageError: the folder is taken, something is missing that only the user knows, or a
-            pickle was given without leave.
+        UsageError: the folder is taken or holds a package, something is missing that only the
+            user knows, or a pickle was given without leave.
         DataError, VerificationError: the adapter or the data can't be used.
         EngineError: the base can't be loaded, or refuses the adapter.
     """
@@ -127,7 +128,11 @@ def import_adapter(
 
 
 def _claim(folder: Path, config: ImportConfig) -> None:
-    """Take the folder, or one that an import of the same name left."""
+    """Take the folder, or one that an import of the same name left without a package."""
+    package = folder / f"{config.adapter_name}.tgsp"
+    if package.exists():
+        # Else a package would lie beside the reports of an import that was refused.
+        raise UsageError(f"{package} exists already; move it away, or give another --out")
     if folder.exists() and any(folder.iterdir()) and not (folder / IMPORT_FILE).is_file():
         raise UsageError(f"{folder} is not empty and holds no import; give another --out")
     settings = config.model_dump(mode="json", exclude={"out"})
@@ -143,21 +148,28 @@ def _data(config: ImportConfig, folder: Path, view: View) -> Dataset:
     )
     evaluated = curate_dataset(config.eval_data, curation)
     test = (*evaluated.train, *evaluated.test)
-    if len(test) < MINIMUM_EVAL:
-        raise DataError(
-            f"{config.eval_data}: {len(test)} questions with answers, at least {MINIMUM_EVAL} are "
-            "needed for qa_verify; see `tensafe analyze`"
-        )
-    view.note(f"{len(test)} questions to be tested with, from {config.eval_data}")
     train = ()
     if config.train_data is not None:
         learned = curate_dataset(config.train_data)
         train = (*learned.train, *learned.test)
         view.note(f"{len(train)} examples of {config.train_data} taken as its training data")
     dataset = Dataset(train, test, evaluated.report)
+    asked, coverage = choose(dataset, _quality(config))
+    if len(asked) < MINIMUM_EVAL:
+        close = coverage.close_to_training
+        seen = f" ({close} more are too close to {config.train_data})" if close else ""
+        raise DataError(
+            f"{config.eval_data}: {len(asked)} questions with answers{seen}, at least "
+            f"{MINIMUM_EVAL} are needed for qa_verify; see `tensafe analyze`"
+        )
+    view.note(f"{len(asked)} questions to be tested with, from {config.eval_data}")
     shutil.rmtree(folder / "dataset", ignore_errors=True)
     write_dataset(dataset, folder / "dataset")
     return dataset
+
+
+def _quality(config: ImportConfig) -> QaVerifyConfig:
+    return QaVerifyConfig(threshold=config.qa_threshold, max_items=config.max_test_items)
 
 
 def _base(config: ImportConfig, adapter: PeftAdapter) -> str | None:
@@ -218,7 +230,7 @@ def _judge(
         tested,
         alone,
         dataset,
-        QaVerifyConfig(threshold=config.qa_threshold, max_items=config.max_test_items),
+        _quality(config),
         facts=RunFacts(base_name=base.name, rank=adapter.rank),
         labelled=dataset.train or dataset.test,
     )

@@ -2,13 +2,14 @@
 
 Each tool calls what the command of the same purpose calls, and adds nothing of its own: no tool
 skips a gate, and none approves a swap, which is for a meta-agent's rules or a human's signature.
-Long work runs beside the server's loop; it reports progress and stops when it is cancelled, leaving
-a run folder that the same call goes on with.
+Long work runs beside the server's loop, one run at a time; it reports progress and stops when it is
+cancelled, leaving a run folder that the same call goes on with.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,10 @@ from tensafe.tgsp import Verification, load_trust, trust_path, verify_package
 from tinker_engine.errors import EngineError
 from tinker_engine.recipes.training_loop import Progress
 
+_log = logging.getLogger(__name__)
+# Held while a run is at work: a cancelled one ends at its next event, and until then a second in
+# the same folder would write over what it saves.
+_RUNNING = threading.Lock()
 T = TypeVar("T")
 Answer = dict[str, Any]
 INSTRUCTIONS = (
@@ -100,12 +105,13 @@ async def create_adapter(
     """Train an adapter from a file or folder and package it, if the three gates let it through.
 
     `options` are settings of `tensafe train` by their names, such as {"epsilon": 4, "rank": 16}.
+    {"dp": false} gives up privacy, which the package states: only its owner may decide that.
     """
     from tensafe.pipeline import create_adapter as create
     from tensafe.pipeline.config import TrainConfig
     from tensafe.skills.tg_tinker.settings import checked
 
-    given: Answer = {"data": Path(data), **(options or {})}
+    given: Answer = {**(options or {}), "data": Path(data)}
     given |= {k: v for k, v in (("name", name), ("domain", domain)) if v}
     given |= {"out": Path(out)} if out else {}
 
@@ -171,8 +177,11 @@ async def read_skill(package: str) -> Answer:
 
 async def choose_adapter(task: str, folder: str) -> Answer:
     """Rank the packages of a folder for a task; `best` is null when none fits."""
-    trust = load_trust(trust_path())
-    return await _beside(lambda: choose_package(task, Path(folder), trust).to_json())
+
+    def choose() -> Answer:
+        return cast(Answer, choose_package(task, Path(folder), load_trust(trust_path())).to_json())
+
+    return await _beside(choose)
 
 
 async def request_swap(
@@ -258,14 +267,28 @@ async def _watched(run: Callable[[ProgressView], Answer], context: Context) -> A
         try:
             call_loop(context.report_progress, done, total, text)
         except BaseException as error:
-            # The call that this thread works for is gone.
+            # Nobody listens any more: the run saves where it stands and ends.
+            _log.info("progress can't be told, so the run ends", exc_info=error)
             raise _Cancelled from error
 
     view = ProgressView(tell)
     try:
-        return await _beside(partial(run, view))
+        return await _beside(partial(_alone, run, view))
     finally:
         view.cancel()
+
+
+def _alone(run: Callable[[ProgressView], Answer], view: ProgressView) -> Answer:
+    """The run, once no other is at work."""
+    try:
+        if _RUNNING.locked():
+            view.note("waits until the run before it has ended")
+        with _RUNNING:
+            view.stage("Begins")
+            return run(view)
+    except _Cancelled as error:
+        # As a KeyboardInterrupt it would end the whole server, where the call itself still stands.
+        raise ToolError("the run ended as if cancelled; the same call goes on with it") from error
 
 
 async def _beside(work: Callable[[], T]) -> T:

@@ -111,12 +111,14 @@ class KeyStore:
             KeyStoreError: no such key, or the passphrase is too short.
         """
         require_passphrase(passphrase)
-        document = self._read(name)
-        old, path = _public(document), self._path(name)
-        pair = KeyPair.generate(old.identity)
-        sealed = _seal(pair, passphrase)
-        retired = private_folder(self._folder / "retired")
+        self._read(name)
+        path, retired = self._path(name), private_folder(self._folder / "retired")
         with locked(self._folder / "keys"):
+            # Read under the lock: of two rotations at once, the later retires the earlier's key.
+            document = self._read(name)
+            old = _public(document)
+            pair = KeyPair.generate(old.identity)
+            sealed = _seal(pair, passphrase)
             kept = retired / f"{path.stem}-{old.fingerprint[:16]}.json"
             write_private(kept, canonical_json(document) + b"\n")
             write_private(path, sealed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lora_samples import MODULE, PREFIX, peft_folder, tensors
 from safetensors.numpy import load, save
 
 from tensafe.errors import DataError, TensafeError, UsageError, VerificationError
+from tensafe.pipeline.import_packaging import package_import
 from tensafe.tgsp.foreign import PeftAdapter, find_adapter, fitting_targets, write_peft
 
 
@@ -171,6 +173,16 @@ def test_a_config_that_is_no_json_is_named(tmp_path: Path) -> None:
     (source / "adapter_config.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"adapter_config\.json: not valid JSON"):
         find_adapter(source, allow_pickle=False)
+
+
+def test_weights_that_changed_after_they_were_judged_are_not_packaged(tmp_path: Path) -> None:
+    adapter = imported(peft_folder(tmp_path / "lora"), tmp_path / "out")
+    weights = adapter.folder / "adapter_model.safetensors"
+    weights.write_bytes(save({name: values * 2 for name, values in tensors().items()}))
+    judged: Any = SimpleNamespace(adapter=adapter)
+    nothing: Any = None
+    with pytest.raises(VerificationError, match="changed while it was judged"):
+        package_import(judged, nothing, nothing, nothing, nothing, None)
 
 
 def test_targets_are_the_shortest_names_that_match_exactly() -> None:

@@ -1,4 +1,7 @@
-"""Routing of requests: phrases and ordinary requests that were written before the router."""
+"""Routing of requests: phrases and ordinary requests that were written before the router.
+
+They were all seen while it was corrected, so these tests guard what works and measure nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ PHRASES = [
     if not line.startswith("#")
 ]
 ORDINARY = (HERE / "ordinary_requests.txt").read_text("utf-8").splitlines()
-# Written after the router, with no change to it since: what it makes of the unexpected.
-LATER = (
+# A development set: the router was changed on these sentences, with rules added for some of them.
+DEVELOPED_ON = (
     ("Whip up a LoRA for astronomy", "build_for"),
     ("I have a folder ./emails, turn it into an adapter", "turn_into"),
     ("Using invoices.csv, create a LoRA", "train_from"),
@@ -45,7 +48,7 @@ def test_ordinary_requests_start_nothing() -> None:
     assert len(taken) <= 0.02 * len(ORDINARY), taken
 
 
-@pytest.mark.parametrize(("sentence", "trigger"), LATER)
+@pytest.mark.parametrize(("sentence", "trigger"), DEVELOPED_ON)
 def test_other_words_for_the_same(sentence: str, trigger: str) -> None:
     found = route(sentence)
     assert found is not None

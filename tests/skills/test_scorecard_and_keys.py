@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,16 @@ def test_a_rotated_key_signs_no_more_and_what_it_signed_stays_trusted(
     assert states[fingerprint] is True
     assert states[old.fingerprint] is False
     assert len(states) == 3
+
+
+def test_of_two_rotations_at_once_each_retires_the_key_before_it(home: Path) -> None:
+    store = KeyStore()
+    name = store.create(key_pair().identity, PASSPHRASE).identity.name
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: store.rotate(name, PASSPHRASE), range(2)))
+    # No new key is lost: one was retired by the other, which is the one that signs now.
+    assert len(list((home / "keys" / "retired").glob("*.json"))) == 2
+    assert store.public(name) in [pair.public for _, pair in made]
 
 
 def test_a_key_expires_on_its_day_and_no_date_undoes_a_revocation(home: Path) -> None:

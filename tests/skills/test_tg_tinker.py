@@ -212,12 +212,19 @@ def test_an_import_without_what_only_its_owner_knows_is_refused_first(
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "mine.txt").write_text("mine", encoding="utf-8")
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "import.json").write_text("{}", encoding="utf-8")
+    (earlier / "x.tgsp").write_bytes(b"an earlier package")
+    seen = ["--eval-data", house.eval_data, "--train-data", house.eval_data]
     named = ["--sign", "--name", "x"]
     refusals = [
         (["--name", "x", "--eval-data", few], "add --sign"),
         (named, "--eval-data is missing"),
         ([*named, "--eval-data", few, "--out", tmp_path / "a"], "at least 20"),
+        ([*named, *seen, "--out", tmp_path / "b"], "too close to .* at least 20"),
         ([*named, "--eval-data", few, "--out", taken], "is not empty"),
+        ([*named, "--eval-data", few, "--out", earlier], "exists already"),
         ([*named, "--eval-data", few, "--alpha", "-1"], "--alpha"),
     ]
     for arguments, words in refusals:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import pytest
 from mcp import Client
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from sample_package import adapter, gates, key_pair, metadata, trusting
 from typer.testing import CliRunner
 
 from tensafe.cli import application
 from tensafe.errors import DataError, UsageError, VerificationError
+from tensafe.skills import mcp_tools
 from tensafe.skills.chooser import choose_package
-from tensafe.skills.mcp_tools import INSTRUCTIONS, make_server
+from tensafe.skills.mcp_tools import INSTRUCTIONS, ProgressView, make_server
 from tensafe.skills.skill_folder import own_skill, write_skill
 from tensafe.tgsp import SkillInfo, TrustStore, trust_path, write_package
 from tensafe.tgsp.skill_doc import require_skill_doc
@@ -82,6 +88,14 @@ def test_skill_prints_and_writes(shelf: Path, tmp_path: Path) -> None:
     code, text = tensafe("skill", str(shelf / "parking-law.tgsp"), "--json")
     assert json.loads(text)["is_trusted"] is False
     assert tensafe("skill", str(shelf / "broken.tgsp"))[0] == 4
+
+
+def test_skill_of_a_stranger_is_told_to_be_one(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["skill", str(shelf / "parking-law.tgsp"), "--out", str(tmp_path / "skills")]
+    application()(args=call, standalone_mode=False)
+    assert "don't trust its creator" in capsys.readouterr().err
 
 
 def test_another_document_is_not_overwritten(tmp_path: Path) -> None:
@@ -158,3 +172,67 @@ def test_mcp_client_reads_verifies_and_chooses(shelf: Path) -> None:
 def structured(answer: object) -> dict[str, object]:
     found = answer.structured_content  # type: ignore[attr-defined]
     return found.get("result", found)
+
+
+class Listener:
+    """Stands for a call's context; fails like a client that has gone away."""
+
+    def __init__(self, *, is_gone: bool = False) -> None:
+        self.is_gone, self.heard = is_gone, list[str]()
+
+    async def report_progress(self, done: float, total: float | None, text: str) -> None:
+        del done, total
+        if self.is_gone and text == "on":
+            raise anyio.ClosedResourceError
+        self.heard.append(text)
+
+
+def watched(run: Any, listener: Listener) -> Any:
+    return mcp_tools._watched(run, cast(Context, listener))  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_client_that_is_gone_ends_its_run_and_not_the_server() -> None:
+    def run(view: ProgressView) -> dict[str, Any]:
+        view.note("on")
+        pytest.fail("the run went on")
+
+    async def drive() -> None:
+        with pytest.raises(ToolError, match="same call goes on"):
+            await watched(run, Listener(is_gone=True))
+
+    anyio.run(drive)
+
+
+def test_a_run_waits_until_the_cancelled_one_has_ended() -> None:
+    began, is_at_work, overlaps = threading.Event(), threading.Event(), list[bool]()
+    went_on: list[bool] = []
+
+    def slow(view: ProgressView) -> dict[str, Any]:
+        is_at_work.set()
+        began.set()
+        try:
+            time.sleep(0.5)
+            view.note("on")
+            went_on.append(True)
+            return {}
+        finally:
+            is_at_work.clear()
+
+    def again(view: ProgressView) -> dict[str, Any]:
+        view.note("on")
+        overlaps.append(is_at_work.is_set())
+        return {}
+
+    async def drive() -> None:
+        listener = Listener()
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(watched, slow, Listener())
+                await anyio.to_thread.run_sync(began.wait)
+                scope.cancel()
+        assert await watched(again, listener) == {}
+        assert listener.heard[0] == "waits until the run before it has ended"
+
+    anyio.run(drive)
+    assert overlaps == [False]
+    assert not went_on

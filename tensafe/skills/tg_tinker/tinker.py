@@ -181,6 +181,8 @@ class TGTinker:
         config = self._config(data, lora_config, name=name, domain=domain, **settings)
         folder = config.run_folder
         claim_folder(folder, config)
+        # What was judged before was judged on the adapter that this one replaces.
+        self._judged.pop(folder, None)
         view = LoggedView(self._view, folder / "events.jsonl")
         if len(dataset.train) < MINIMUM_TRAIN:
             raise NothingToTrainError(

@@ -7,6 +7,7 @@ only tensors and plain containers are loaded from them.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import warnings
@@ -145,7 +146,7 @@ def _pickle(source: Path, path: Path, config: dict[str, Any]) -> FoundAdapter:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded: object = torch.load(path, map_location="cpu", weights_only=True)
+            loaded: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError) as error:
         named = re.search(r"GLOBAL (\S+)|WeightsUnpickler error: ([^\n]+)", str(error))
         first = (str(error).strip().splitlines() or [repr(error)])[0]
