@@ -2,12 +2,14 @@
 
 A package written is a release. The register keeps, for every release, a fingerprint of each
 record that was trained on. What one record has spent is the sum over the releases that learned
-from it; records compose in parallel, so a set has spent what its most spent record has.
+from it; records compose in parallel, so a set has spent what its most spent record has. A release
+that was trained without privacy, where one is charged, spends all that there is.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,10 @@ FINGERPRINT_DIGITS = 16
 
 @dataclass(frozen=True)
 class Spent:
-    """Privacy already spent by the most spent record of a set, and the releases with any of it."""
+    """Privacy already spent by the most spent record of a set, and the releases with any of it.
+
+    `epsilon` is infinite when a release learned from a record without privacy.
+    """
 
     epsilon: float
     packages: tuple[str, ...]
@@ -54,7 +59,8 @@ class PrivacyRegister:
         by_record: dict[str, float] = dict.fromkeys(wanted, 0.0)
         for release in hits:
             for record in wanted.intersection(release["records"]):
-                by_record[record] += float(release["epsilon"])
+                spent = release["epsilon"]
+                by_record[record] += math.inf if spent is None else float(spent)
         return Spent(
             epsilon=max(by_record.values(), default=0.0),
             packages=tuple(str(r["package"]) for r in hits),
@@ -63,13 +69,16 @@ class PrivacyRegister:
     def release(
         self,
         package: str,
-        epsilon: float,
+        epsilon: float | None,
         delta: float,
         records: Sequence[str],
         *,
         adapter: str = "",
     ) -> None:
-        """Charge a release before its package is moved into place; an adapter is charged once."""
+        """Charge a release before its package is moved into place; an adapter is charged once.
+
+        `epsilon` None: it was trained without privacy.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             entries = self._read()

@@ -13,10 +13,10 @@ import pytest
 from finished_version import packaged_run
 
 from tensafe.data.records import Message
-from tensafe.errors import DataError, UsageError
+from tensafe.errors import DataError, GateRefusedError, UsageError
 from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.improve import LoopConfig, LoopReport, continuous_improve
-from tensafe.improve.budget import plan_budget
+from tensafe.improve.budget import charge_release, plan_budget
 from tensafe.improve.comparison import TestSetResult, reasons_against
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import read_current
@@ -205,6 +205,26 @@ def test_what_old_records_have_left_decides_what_is_replayed(shared: Path) -> No
     assert forced.epsilon == pytest.approx(3.0)
     open_run = plan_budget(current, new, ImproveConfig(dp=False), register)
     assert (open_run.dp, open_run.replay) == (False, "records")
+
+
+def test_a_version_is_charged_where_it_is_improved(shared: Path, tmp_path: Path) -> None:
+    # The register of another home knows neither release.
+    register, private = PrivacyRegister(tmp_path / "a"), read_current(shared / "private")
+    for _ in range(2):
+        charge_release(private, register)
+    new = private.old_test
+    forced = plan_budget(private, new, ImproveConfig(replay="records"), register)
+    assert forced.epsilon == pytest.approx(3.0)
+    # What was released without privacy has nothing left for a private version.
+    register, public = PrivacyRegister(tmp_path / "b"), read_current(shared / "run")
+    charge_release(public, register)
+    config = ImproveConfig(dp=True)
+    assert plan_budget(public, new, config, register).replay == "answers"
+    with pytest.raises(GateRefusedError, match="too little to replay"):
+        plan_budget(public, new, config.model_copy(update={"replay": "records"}), register)
+    lost = replace(private, run=replace(private.run, privacy=None))
+    with pytest.raises(GateRefusedError, match=r"privacy\.json"):
+        charge_release(lost, register)
 
 
 def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:

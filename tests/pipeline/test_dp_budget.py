@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_a_set_has_spent_what_its_most_spent_record_has(tmp_path: Path) -> None:
     register.release("second", 3.0, 1e-5, ["b" * 64, "c" * 64])
     assert register.spent_by(["a" * 64, "c" * 64]) == Spent(5.0, ("first", "second"))
     assert register.spent_by(["a" * 64, "b" * 64]).epsilon == 8.0
+
+
+def test_a_release_without_privacy_leaves_its_records_nothing(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    register.release("open", None, 0.0, ["a" * 64], adapter="first")
+    verdict = judge(RECORD, spent=register.spent_by(["a" * 64, "b" * 64]))
+    assert verdict.verdict == "failed"
+    assert "without privacy" in verdict.reason
+    assert json.dumps(asdict(verdict), allow_nan=False)
+    assert register.spent_by(["b" * 64]) == NOTHING
+    assert register.spent_by(["a" * 64], adapter="first") == NOTHING
 
 
 def test_disjoint_records_compose_in_parallel(tmp_path: Path) -> None:
