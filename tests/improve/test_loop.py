@@ -21,6 +21,7 @@ from tensafe.improve.comparison import TestSetResult, reasons_against
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import read_current
 from tensafe.improve.decisions import read_decisions
+from tensafe.improve.improving import redacts
 from tensafe.improve.interactions import Feedback, Interaction
 from tensafe.improve.loop_control import steer
 from tensafe.improve.loop_state import LoopState, read_loop_state, write_loop_state
@@ -225,6 +226,15 @@ def test_a_version_is_charged_where_it_is_improved(shared: Path, tmp_path: Path)
     lost = replace(private, run=replace(private.run, privacy=None))
     with pytest.raises(GateRefusedError, match=r"privacy\.json"):
         charge_release(lost, register)
+
+
+def test_a_version_made_with_redaction_stays_so(shared: Path) -> None:
+    current = read_current(shared / "run")
+    assert not redacts(current, ImproveConfig())
+    assert redacts(current, ImproveConfig(redact_pii=True))
+    before = current.run.config.model_copy(update={"redact_pii": True})
+    current = replace(current, run=replace(current.run, config=before))
+    assert redacts(current, ImproveConfig())
 
 
 def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:

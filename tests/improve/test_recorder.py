@@ -147,6 +147,16 @@ def test_errors_and_other_routes_are_the_engines_own(
         assert Client(lost.url, "k").ask().status_code == 502
 
 
+def test_a_line_cut_inside_a_character_is_passed_over(store: TrafficStore) -> None:
+    turns = ({"role": "user", "content": "wo?"}, {"role": "assistant", "content": "Köln"})
+    store.record(Interaction("a", turns))  # type: ignore[arg-type]
+    with (store.folder / "traffic.jsonl").open("ab") as file:
+        file.write('\n{"id": "b", "messages": "ö'.encode()[:-1])
+    again = TrafficStore(store.folder)
+    again.record(Interaction("c", turns))  # type: ignore[arg-type]
+    assert [found.id for found in again.interactions()] == ["a", "c"]
+
+
 def test_a_line_that_a_kill_cut_short_is_passed_over(store: TrafficStore) -> None:
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "a"})
     one = Interaction("a", turns)  # type: ignore[arg-type]
