@@ -25,6 +25,8 @@ from tensafe.improve.improving import redacts
 from tensafe.improve.interactions import Feedback, Interaction
 from tensafe.improve.loop_control import steer
 from tensafe.improve.loop_state import LoopState, read_loop_state, write_loop_state
+from tensafe.improve.silent import SilentView
+from tensafe.improve.swap_request import HostDoor
 from tensafe.improve.traffic import TrafficStore
 from tensafe.tgsp import tensafe_home
 from tinker_engine.connect import Connection, open_engine
@@ -106,7 +108,8 @@ def test_it_waits_pauses_resumes_and_stops_and_says_so(home: Path, engine: Conne
     [
         ({"versions": 5}, "5 versions"), ({"cycle": 20}, "20 cycles"),
         ({"started_at": 1.0}, "hours are over"), ({"train_s": 9e9}, "minutes were spent"),
-        ({"epsilon": 8.0}, "epsilon 8.00"), ({"without_gain": 2}, "2 cycles in a row"),
+        ({"epsilon": 8.0}, "epsilon 8.00"), ({"epsilon": 7.8}, "epsilon 7.80"),
+        ({"without_gain": 2}, "2 cycles in a row"),
     ],
 )  # fmt: skip
 def test_every_limit_stops_it_after_a_restart(
@@ -121,6 +124,15 @@ def test_every_limit_stops_it_after_a_restart(
     assert ended.state.phase == "stopped"
     assert expected in ended.state.why_stopped
     assert kinds(home)[-2:] == ["went on", "stopped"]
+
+
+def test_no_version_spends_more_than_the_loop_has_left(shared: Path, tmp_path: Path) -> None:
+    from tensafe.improve.loop import _Loop
+
+    loop = _Loop(tmp_path, tmp_path, LoopConfig(), SilentView(), HostDoor())
+    for spent, given in ((0.0, 5.0), (2.0, 5.0), (4.5, 3.5)):
+        loop.state = LoopState(str(shared / "private"), epsilon=spent)
+        assert loop._improving(tmp_path / "run").epsilon == given
 
 
 def test_a_cycle_begins_with_enough_and_is_gone_on_with(home: Path, engine: Connection) -> None:
