@@ -249,6 +249,9 @@ def test_a_version_made_with_redaction_stays_so(shared: Path) -> None:
     assert redacts(current, ImproveConfig())
 
 
+NAN = float("nan")
+
+
 def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:
     if difference is None:
         return TestSetResult(0, None, None, None, None, 0, 0, "no items")
@@ -260,6 +263,7 @@ def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:
     [
         (0.0, 0.1, 0.001, 0), (-0.01, 0.1, 0.001, 0), (-0.02, 0.1, 0.001, 1), (0.0, 0.01, 0.001, 1),
         (0.0, 0.1, 0.2, 1), (None, 0.1, 0.001, 1), (0.0, None, 0.001, 1), (-0.5, -0.5, 0.001, 2),
+        (NAN, 0.1, 0.001, 1), (0.0, NAN, 0.001, 1), (0.0, 0.1, NAN, 1),
     ],
 )  # fmt: skip
 def test_a_version_has_to_gain_and_may_not_forget(

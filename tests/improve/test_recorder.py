@@ -133,7 +133,9 @@ def test_errors_and_other_routes_are_the_engines_own(
     with serve(engine, store, "all") as server:
         client = Client(server.url, engine.api_key)
         assert client.get("/v1/models").json()["data"]
-        assert client.ask(temperature=-1).status_code == 400
+        refused = client.ask(temperature=-1)
+        assert refused.status_code == 400
+        assert "x-interaction-id" not in refused.headers
         assert Client(server.url, "tml-not-a-key-of-this-server").ask().status_code == 401
         assert client.tell(id="nobody", thumbs="up").status_code == 404
         key = client.ask().headers["x-interaction-id"]
