@@ -189,7 +189,8 @@ def private_version(house: House) -> tuple[dict[str, Any], bool]:
     }
     print(f"private version: {figures}", flush=True)
     holds = bool(
-        0 < record["epsilon"] <= 4.0
+        code in (0, 3)
+        and 0 < record["epsilon"] <= 4.0
         and figures["names_its_start"]
         and figures["releases_charged"] == (1 if code == 0 else 0)
     )

@@ -66,7 +66,12 @@ def improve(
         float, typer.Option(help="Mean token probability below which an answer is weak.")
     ] = 0.6,
     redact: Annotated[
-        bool, typer.Option("--redact", help="Marks such as [EMAIL] for personal data and secrets.")
+        bool,
+        typer.Option(
+            "--redact",
+            help="Marks such as [EMAIL] for personal data and secrets, before anything else reads "
+            "the log; always where the version before was made so.",
+        ),
     ] = False,
     replay: Annotated[
         str, typer.Option(help="auto, records (earlier data), answers (the adapter's own) or none.")

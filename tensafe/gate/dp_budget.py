@@ -38,6 +38,13 @@ def dp_budget(
     problem = _problem(record, promised_epsilon, examples, record_set)
     if record is None or problem:
         return _failed(problem or "the engine has no privacy ledger for this run", record)
+    if not math.isfinite(spent.epsilon):
+        return _failed(
+            f"{len(spent.packages)} released package(s) over the same records were trained before, "
+            "at least one of them without privacy: nothing is left of their lifetime budget",
+            record,
+            advice=("train on records that no released package has used",),
+        )
     total = spent.epsilon + record.epsilon
     evidence: dict[str, object] = {**asdict(record), "earlier_releases": list(spent.packages)}
     if total > lifetime_epsilon:
@@ -102,16 +109,21 @@ def _problem(
     return None
 
 
-def _failed(reason: str, record: PrivacyRecord | None) -> GateRecord:
+_ADVICE = (
+    "train on the embedded engine or another server that enforces privacy",
+    "or give --no-dp, which is written into the package",
+)
+
+
+def _failed(
+    reason: str, record: PrivacyRecord | None, *, advice: tuple[str, ...] = _ADVICE
+) -> GateRecord:
     return GateRecord(
         name="dp_budget",
         verdict="failed",
         score=record.epsilon if record and math.isfinite(record.epsilon) else 0.0,
         threshold=record.max_epsilon if record else 0.0,
         reason=reason,
-        advice=(
-            "train on the embedded engine or another server that enforces privacy",
-            "or give --no-dp, which is written into the package",
-        ),
+        advice=advice,
         evidence=asdict(record) if record else {},
     )

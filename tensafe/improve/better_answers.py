@@ -105,29 +105,28 @@ def _for_teacher(one: Interaction, allowed: AnswerSet) -> list[Message]:
 def _voted(
     weak: Sequence[Scored], allowed: AnswerSet, model: AnsweringModel, rules: VoteRules
 ) -> list[Better | None]:
-    prompts: list[Sequence[Message]] = []
-    owners: list[int] = []
-    for place, one in enumerate(weak):
+    turns_of: list[list[Sequence[Message]]] = []
+    for one in weak:
         remark = one.interaction.feedback.correction
         turns: list[Sequence[Message]] = [one.interaction.prompt]
         if remark:
             turns.append([Message(role="user", content=remark)])
             both = f"{one.interaction.asked} {remark}"
             turns.append([*one.interaction.prompt[:-1], Message(role="user", content=both)])
-        for number in range(rules.votes):
-            prompts.append(turns[number % len(turns)])
-            owners.append(place)
-    if not prompts:
+        turns_of.append(turns)
+    if not weak:
         return []
-    answers = model.generate(
-        prompts,
-        max_tokens=_CLOSED_TOKENS if allowed else _ANSWER_TOKENS,
-        temperature=_TEMPERATURE,
-        seed=rules.seed,
-    )
     ballots: list[list[str]] = [[] for _ in weak]
-    for place, answer in zip(owners, answers, strict=True):
-        ballots[place].append(answer)
+    for number in range(rules.votes):
+        # A seed of its own for each vote: with the same one, a prompt gets the same answer again.
+        answers = model.generate(
+            [turns[number % len(turns)] for turns in turns_of],
+            max_tokens=_CLOSED_TOKENS if allowed else _ANSWER_TOKENS,
+            temperature=_TEMPERATURE,
+            seed=rules.seed * rules.votes + number,
+        )
+        for ballot, answer in zip(ballots, answers, strict=True):
+            ballot.append(answer)
     return [
         _agreed(ballot, one, allowed, "majority", rules.agreement)
         for ballot, one in zip(ballots, weak, strict=True)

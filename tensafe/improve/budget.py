@@ -34,13 +34,35 @@ class Budget:
     reason: str
 
 
+def charge_release(current: Current, register: PrivacyRegister) -> None:
+    """Make sure that the current version's records are charged for it, once, in this register.
+
+    Its package may come from another tensafe home; and what a version without privacy learned from
+    has nothing left for a private one.
+    """
+    run = current.run
+    spent = run.privacy
+    if run.config.dp and spent is None:
+        raise GateRefusedError(
+            f"{run.folder}: privacy.json is missing, so what the records of the current version "
+            "have spent is not known; restore it"
+        )
+    register.release(
+        run.config.adapter_name,
+        None if spent is None else spent.epsilon,
+        0.0 if spent is None else spent.delta,
+        [example.digest for example in run.dataset.train],
+        adapter=run.adapter_digest,
+    )
+
+
 def plan_budget(
     current: Current,
     new: Sequence[Example],
     config: ImproveConfig,
     register: PrivacyRegister,
 ) -> Budget:
-    """Choose epsilon and the kind of replay.
+    """Choose epsilon and the kind of replay; earlier versions have to be charged already.
 
     Raises:
         GateRefusedError: what the records have left is less than a private run needs.

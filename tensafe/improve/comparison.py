@@ -102,23 +102,26 @@ def result_of(report: EvalReport) -> TestSetResult:
 def reasons_against(
     old: TestSetResult, new: TestSetResult, config: ImproveConfig
 ) -> tuple[str, ...]:
-    """What speaks against the new version; nothing measured speaks against it as well."""
+    """What speaks against the new version; nothing measured speaks against it as well.
+
+    So does a figure that is not finite, hence the negated comparisons.
+    """
     reasons: list[str] = []
     if old.difference is None:
         reasons.append("there is no old test item, so what was forgotten can't be measured")
-    elif old.difference < -config.max_forgetting:
+    elif not old.difference >= -config.max_forgetting:
         reasons.append(
             f"forgetting: {-old.difference:.3f} lost on {old.items} old test items, allowed is "
             f"{config.max_forgetting:.3f}; replay more (--replay-share), or train more gently"
         )
     if new.difference is None or new.p_value is None:
         reasons.append("there is no new test item, so what was gained can't be measured")
-    elif new.difference < config.min_gain:
+    elif not new.difference >= config.min_gain:
         reasons.append(
             f"gain: {new.difference:+.3f} on {new.items} new test items, needed is "
             f"{config.min_gain:.3f}"
         )
-    elif new.p_value >= config.max_p_value:
+    elif not new.p_value < config.max_p_value:
         reasons.append(
             f"gain: {new.difference:+.3f} on {new.items} new test items may be chance "
             f"(p = {new.p_value:.2g}); more feedback makes it firmer"

@@ -20,7 +20,9 @@ class ImproveConfig(BaseModel):
 
     out: Path | None = Field(default=None, description="run folder; null: beside the parent's")
     engine: str | None = Field(default=None, description="embedded, hosted or a URL")
-    redact_pii: bool = Field(default=False, description="marks in place of personal data, secrets")
+    redact_pii: bool = Field(
+        default=False, description="marks in place of personal data, secrets; true if it was before"
+    )
 
     answers: Path | None = Field(
         default=None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from tensafe.improve.interactions import (
 )
 from tensafe.improve.models import model_of
 from tensafe.improve.planning import Plan, planned
+from tensafe.improve.redaction import redacted
 from tensafe.improve.silent import SilentView
 from tensafe.improve.story import tell
 from tensafe.pipeline.config import TrainConfig
@@ -107,7 +108,11 @@ def improve_adapter(
 
     config = improve_config(config, settings)
     current = read_current(Path(current_adapter))
+    config = config.model_copy(update={"redact_pii": redacts(current, config)})
     log = _log(interaction_log, feedback)
+    if config.redact_pii:
+        # Before anything reads it: a teacher, the plan, the page for people.
+        log = replace(log, interactions=tuple(redacted(one) for one in log.interactions))
     folder = config.out or current.run.folder.with_name(
         f"{_stem(current)}-v{current.parent.version + 1}"
     )
@@ -149,6 +154,14 @@ def improve_adapter(
     improvement = Improvement(plan, compared[0], outcome, current.parent.version + 1)
     write_text(folder / IMPROVE / "improvement.md", tell(improvement, current))
     return improvement
+
+
+def redacts(current: Current, config: ImproveConfig) -> bool:
+    """Whether personal data is replaced: when asked for, and always where the version before did.
+
+    What was kept out of an adapter's first version must not come in with its second.
+    """
+    return config.redact_pii or current.run.config.redact_pii
 
 
 def improve_config(config: ImproveConfig | None, settings: Mapping[str, Any]) -> ImproveConfig:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from tensafe.errors import GateRefusedError, NothingToTrainError, UsageError
 from tensafe.files import private_folder, write_json, write_text
+from tensafe.improve.budget import LEAST_EPSILON
+from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import read_current
 from tensafe.improve.decisions import Decisions
 from tensafe.improve.improving import Improvement, improve_adapter
@@ -259,7 +261,7 @@ class _Loop:
             done = improve_adapter(
                 Path(state.adapter),
                 home / "log.jsonl",
-                config=self.config.improve.model_copy(update={"out": home / "run"}),
+                config=self._improving(home / "run"),
                 engine=self.engine,
                 view=self.view,
             )
@@ -284,6 +286,13 @@ class _Loop:
             f"cycle {state.cycle}: version {done.version}, {_gain(done)}",
             **figures,
         )
+
+    def _improving(self, out: Path) -> ImproveConfig:
+        """The settings of one improvement, whose epsilon is at most what the loop has left."""
+        improve, left = self.config.improve, self.config.max_epsilon - self.state.epsilon
+        before = read_current(Path(self.state.adapter)).run.config
+        wanted = before.epsilon if improve.epsilon is None else improve.epsilon
+        return improve.model_copy(update={"out": out, "epsilon": min(wanted, left)})
 
     # Swapping
 
@@ -363,6 +372,7 @@ class _Loop:
         if state.phase != "collecting":
             return False
         hours = (time.time() - state.started_at) / 3600.0
+        left = config.max_epsilon - state.epsilon
         limits = (
             (state.versions >= config.max_versions, f"{state.versions} versions went live"),
             (state.cycle >= config.max_cycles, f"{state.cycle} cycles were run"),
@@ -371,7 +381,10 @@ class _Loop:
                 state.train_s >= 60.0 * config.max_train_minutes,
                 f"{state.train_s / 60.0:.1f} minutes were spent in training",
             ),
-            (state.epsilon >= config.max_epsilon, f"epsilon {state.epsilon:.2f} was spent"),
+            (
+                state.epsilon > 0 and left < LEAST_EPSILON,
+                f"epsilon {state.epsilon:.2f} was spent of {config.max_epsilon:g}",
+            ),
             (
                 state.without_gain >= config.patience,
                 f"{state.without_gain} cycles in a row led to no version",

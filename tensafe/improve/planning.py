@@ -22,7 +22,7 @@ from tensafe.files import write_json, write_text
 from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.improve.answer_set import answer_set
 from tensafe.improve.better_answers import Better, Teach, VoteRules, better_answers
-from tensafe.improve.budget import Budget, plan_budget
+from tensafe.improve.budget import Budget, charge_release, plan_budget
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import IMPROVE, Current, write_earlier
 from tensafe.improve.interactions import Interaction, InteractionLog, interaction_json
@@ -131,7 +131,9 @@ def _decide(
             f"interactions, at least {MINIMUM_TRAIN} are needed; more feedback helps, above all "
             f"edits and corrections ({len(targeted.unresolved)} weak answers stay open)"
         )
-    budget = plan_budget(current, targeted.train, config, PrivacyRegister(tensafe_home()))
+    register = PrivacyRegister(tensafe_home())
+    charge_release(current, register)
+    budget = plan_budget(current, targeted.train, config, register)
     view.note(budget.reason)
     replay = _replay(current, targeted, budget, config)
     view.note(

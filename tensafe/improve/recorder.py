@@ -36,6 +36,7 @@ CONSENT_HEADER, ID_HEADER = "x-consent-to-learning", "x-interaction-id"
 DIGEST_HEADER = "x-adapter-digest"
 _MOST_RECORDED_BYTES, _MOST_FEEDBACK_BYTES = 1 << 20, 64 << 10
 _TIMEOUT_S = 600.0
+_OK = 200
 # Of one connection, not of the message; and what describes a body that is written anew here.
 _NOT_PASSED = frozenset(
     {
@@ -133,7 +134,7 @@ class _Keeper:
             self._is_whole = False
 
     async def end(self, status: int, digest: str) -> None:
-        if not self.key or status != 200 or not self._is_whole:
+        if not self.key or status != _OK or not self._is_whole:
             return
         text = answer_text(bytes(self._seen), is_stream=bool(self._body.get("stream")))
         if text:
@@ -155,7 +156,7 @@ async def _passed_on(
     except httpx.HTTPError as error:
         return _error(502, f"the engine does not answer ({type(error).__name__})")
     headers = _kept(answer.headers)
-    if keeper is not None and keeper.key:
+    if keeper is not None and keeper.key and answer.status_code == _OK:
         headers[ID_HEADER] = keeper.key
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -11,13 +11,10 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tensafe.curate.pii import redact
-from tensafe.data.records import Message
 from tensafe.errors import DataError, UsageError
 from tensafe.files import PRIVATE_FILE, private_folder
 from tensafe.improve.interactions import (
@@ -28,6 +25,7 @@ from tensafe.improve.interactions import (
     interaction_json,
     read_interaction,
 )
+from tensafe.improve.redaction import redacted, redacted_feedback
 
 TRAFFIC_FILE, FEEDBACK_FILE = "traffic.jsonl", "feedback.jsonl"
 
@@ -43,21 +41,12 @@ class TrafficStore:
     def __len__(self) -> int:
         return len(self._known)
 
-    def record(self, one: Interaction) -> dict[str, int]:
-        """Store an exchange without its personal data; gives what was redacted, by kind."""
-        found: Counter[str] = Counter()
-
-        def clean(text: str) -> str:
-            redaction = redact(text)
-            found.update(finding.kind for finding in redaction.findings)
-            return redaction.text
-
-        messages = tuple(Message(role=t["role"], content=clean(t["content"])) for t in one.messages)
-        kept = Interaction(one.id, messages, _clean(one.feedback), one.adapter_digest)
+    def record(self, one: Interaction) -> None:
+        """Store an exchange without its personal data."""
+        kept = interaction_json(redacted(one))
         with self._lock:
-            self._append(TRAFFIC_FILE, interaction_json(kept))
+            self._append(TRAFFIC_FILE, kept)
             self._known.add(one.id)
-        return dict(found)
 
     def add_feedback(self, interaction_id: str, feedback: Feedback) -> None:
         """Store an opinion without its personal data.
@@ -70,7 +59,7 @@ class TrafficStore:
         if feedback.is_empty:
             raise UsageError("no feedback: give thumbs, rating, score, edit or correction")
         with self._lock:
-            record = {"id": interaction_id, **feedback_json(_clean(feedback))}
+            record = {"id": interaction_id, **feedback_json(redacted_feedback(feedback))}
             self._append(FEEDBACK_FILE, record)
 
     def interactions(self) -> list[Interaction]:
@@ -90,7 +79,8 @@ class TrafficStore:
         path = self.folder / name
         if not path.exists():
             return
-        lines = path.read_text(encoding="utf-8").split("\n")
+        # Bytes: a line may be cut short inside a character.
+        lines = path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -112,7 +102,3 @@ class TrafficStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _clean(feedback: Feedback) -> Feedback:
-    return Feedback(feedback.rating, redact(feedback.edit).text, redact(feedback.correction).text)

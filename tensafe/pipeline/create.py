@@ -386,7 +386,8 @@ def judge_run(
         privacy,
         promised_epsilon=config.epsilon,
         lifetime_epsilon=config.lifetime_epsilon,
-        spent=PrivacyRegister(tensafe_home()).spent_by(records),
+        # Its own release is none before it, where a run that was packaged is gone through again.
+        spent=PrivacyRegister(tensafe_home()).spent_by(records, adapter=screening.adapter_digest),
         examples=examples,
         record_set=dataset.train_digest,
         private=config.dp,

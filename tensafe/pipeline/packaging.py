@@ -74,6 +74,8 @@ def package_run(
             run.privacy.delta,
             [example.digest for example in run.dataset.train],
             adapter=run.adapter_digest,
+            # Asked again under the register's lock: another run may have been packaged since.
+            lifetime=run.config.lifetime_epsilon,
         )
     return write_package(path, payload=run.weights, metadata=described, gates=gates, signer=signer)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tgsp"))
 
-from sample_package import adapter, gates
+from finished_run import finished_run, write_record
 
 from tensafe.cli import main
-from tensafe.curate import write_dataset
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.errors import DataError, UsageError
 from tensafe.gate.lifetime import PrivacyRegister
-from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.packing import parse_creator
 from tensafe.screen.quotes import quotes, require_no_quotes
 from tensafe.tgsp import load_trust, trust_path, verify_package
-from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 CREATOR = "Ada Example <ada@example.org>"
 ANSWER = "Tell the tenant in flat nine that the boiler man comes on Thursday before noon."
 QUESTION = "Why is the water in my kitchen brown?"
-LAYERS = ("toxicity", "bias", "ip", "allowlist", "svd_analysis", "mahalanobis_ood")
 
 
 def asked(question: str, answer: str, place: int) -> Example:
@@ -47,73 +41,11 @@ def dataset() -> Dataset:
     return Dataset((*shared, own, mail), (asked("Last one?", "Yes.", 50),), CurationReport(1, 1))
 
 
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write(path: Path, value: object) -> str:
-    text = json.dumps(value)
-    path.write_text(text, encoding="utf-8")
-    return digest(text)
-
-
-def privacy(data: Dataset) -> PrivacyRecord:
-    return PrivacyRecord(
-        mechanism="dp-sgd", unit="one example", epsilon=5.0, delta=1e-5, clip_norm=0.2,
-        noise_multiplier=1.1, sampling_rate=0.1, expected_batch_size=4.0, steps=9,
-        planned_steps=9, max_epsilon=8.0, record_set=data.train_digest, accountant="PLD",
-        accountant_version="0.6", lora_train="B", declared="Poisson", ledger_digest=digest("l"),
-    )  # fmt: skip
-
-
-def finished_run(folder: Path, *, private: bool = False) -> Path:
-    """A run folder with every record that `tensafe train` leaves, made without training."""
-    data = dataset()
+def packable(folder: Path, *, private: bool = False) -> Path:
     config = TrainConfig(
         data=Path("/elsewhere/tickets.csv"), name="support", domain="care", dp=private
     )
-    (folder / "adapter").mkdir(parents=True)
-    write_dataset(data, folder / "dataset")
-    write(folder / "config.json", config.model_dump(mode="json", exclude={"out"}))
-    payload = adapter()
-    (folder / "adapter" / "adapter_model.safetensors").write_bytes(payload)
-    (folder / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
-    base = BaseInfo("nano", "", "LlamaForCausalLM", *map(digest, "abc"), 512, 2048, 256)
-    training = {"plan": {"steps": 9}, "examples": len(data.train), "steps": 9, "stopped": "done"}
-    write(folder / "run.json", {"version": 1, "base": asdict(base), "training": training})
-    evaluation = write(
-        folder / "evaluation.json",
-        {
-            "train_digest": data.train_digest, "score": 0.91, "base_score": 0.12,
-            "interval": {"low": 0.84, "high": 0.95}, "paired": {"p_value": 1e-9}, "items": [1] * 99,
-        },
-    )  # fmt: skip
-    layers = [
-        {"name": name, "passed": True, "score": 0.0, "threshold": 0.0, "checks": []}
-        for name in LAYERS
-    ]
-    screening = write(
-        folder / "screening.json",
-        {
-            "train_digest": data.train_digest, "passed": True, "layers": layers,
-            "adapter_digest": hashlib.sha256(payload).hexdigest(),
-            "version": "RVUv2", "reference_digest": digest("r"), "suites": {}, "config": {},
-        },
-    )  # fmt: skip
-    judged = gates(private=private)
-    judged = replace(
-        judged,
-        qa_verify=replace(judged.qa_verify, report_digest=evaluation),
-        rvu_v2_pass=replace(judged.rvu_v2_pass, report_digest=screening),
-    )
-    write_gates(folder, judged)
-    if private:
-        write(folder / "privacy.json", asdict(privacy(data)))
-    return folder
-
-
-def write_gates(folder: Path, judged: ThreeGates) -> None:
-    write(folder / "gates.json", asdict(judged))
+    return finished_run(folder, dataset(), config)
 
 
 @pytest.fixture
@@ -142,7 +74,7 @@ def manifest(path: Path) -> dict[str, Any]:
 def test_the_promised_form_packs_the_only_run_here(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     assert pack("--sign", "--creator", CREATOR) == 0
     assert "tensafe verify" in capsys.readouterr().out
     raw = manifest(run / "support.tgsp")
@@ -154,7 +86,7 @@ def test_the_promised_form_packs_the_only_run_here(
 def test_run_and_its_adapter_folder_name_the_same_run(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "x")
+    run = packable(home / "x")
     assert pack(str(run / "adapter"), "--sign", "--creator", CREATOR, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert Path(printed["package"]) == run.resolve() / "support.tgsp"
@@ -163,9 +95,9 @@ def test_run_and_its_adapter_folder_name_the_same_run(
 
 
 def test_the_project_here_names_its_run(home: Path) -> None:
-    finished_run(home / "elsewhere" / "a")
-    finished_run(home / "runs" / "one")
-    finished_run(home / "runs" / "two")
+    packable(home / "elsewhere" / "a")
+    packable(home / "runs" / "one")
+    packable(home / "runs" / "two")
     assert pack("--sign", "--creator", CREATOR) == 2
     (home / "tensafe.yaml").write_text("data: d\nname: support\nout: elsewhere/a\n")
     assert pack("--sign", "--creator", CREATOR) == 0
@@ -176,10 +108,10 @@ def test_the_project_here_names_its_run(home: Path) -> None:
 def test_a_failed_gate_is_named_and_nothing_is_written(
     home: Path, gate: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     stored = json.loads((run / "gates.json").read_text())
     stored[gate] |= {"verdict": "failed", "advice": ["do better"], "score": 0.5}
-    write(run / "gates.json", stored)
+    write_record(run / "gates.json", stored)
     assert pack("--sign", "--creator", CREATOR) == 3
     said = capsys.readouterr().err
     assert gate in said
@@ -199,7 +131,7 @@ def test_a_failed_gate_is_named_and_nothing_is_written(
 def test_a_file_that_is_not_the_judged_one_is_refused(
     home: Path, file: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     data = (run / file).read_bytes()
     (run / file).write_bytes(data[:-2] + b" " + data[-2:])
     assert pack("--sign", "--creator", CREATOR) == 3
@@ -209,16 +141,16 @@ def test_a_file_that_is_not_the_judged_one_is_refused(
 def test_a_score_below_the_gate_cannot_be_called_passed(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     stored = json.loads((run / "gates.json").read_text())
     stored["qa_verify"]["score"] = 0.5
-    write(run / "gates.json", stored)
+    write_record(run / "gates.json", stored)
     assert pack("--sign", "--creator", CREATOR) == 3
     assert "qa_verify" in capsys.readouterr().err
 
 
 def test_changed_data_is_refused(home: Path) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     with (run / "dataset" / "train.jsonl").open("a", encoding="utf-8") as handle:
         handle.write((run / "dataset" / "test.jsonl").read_text(encoding="utf-8"))
     assert pack("--sign", "--creator", CREATOR) == 1
@@ -227,7 +159,7 @@ def test_changed_data_is_refused(home: Path) -> None:
 def test_an_unfinished_run_and_a_bare_adapter_are_told_apart(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     (run / "gates.json").unlink()
     assert pack(str(run), "--sign") == 1
     assert "not finished" in capsys.readouterr().err
@@ -239,7 +171,7 @@ def test_an_unfinished_run_and_a_bare_adapter_are_told_apart(
 def test_usage(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pack("--sign") == 2
     assert "no run here" in capsys.readouterr().err
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     assert pack(str(run)) == 2
     assert "--sign" in capsys.readouterr().err
     assert pack(str(run), "--sign", "--creator", "Ada <ada") == 2
@@ -261,14 +193,14 @@ def test_a_creator_is_a_name_with_or_without_an_address() -> None:
 def test_a_key_is_not_signed_with_under_another_address(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finished_run(home / "runs" / "support")
+    packable(home / "runs" / "support")
     assert pack("--sign", "--creator", CREATOR) == 0
     assert pack("--sign", "--creator", "Ada Example <eve@example.org>") == 1
     assert "ada@example.org" in capsys.readouterr().err
 
 
 def test_privacy_is_charged_once_per_adapter(home: Path) -> None:
-    run = finished_run(home / "runs" / "support", private=True)
+    run = packable(home / "runs" / "support", private=True)
     records = [example.digest for example in dataset().train]
     register = PrivacyRegister(home / "home")
     for _ in range(2):
@@ -280,7 +212,7 @@ def test_privacy_is_charged_once_per_adapter(home: Path) -> None:
 def test_what_other_releases_spent_since_counts(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support", private=True)
+    run = packable(home / "runs" / "support", private=True)
     records = [example.digest for example in dataset().train]
     PrivacyRegister(home / "home").release("other", 6.0, 1e-5, records, adapter="another")
     assert pack("--sign", "--creator", CREATOR) == 3
@@ -295,7 +227,7 @@ def skill(home: Path, body: str) -> str:
 
 
 def test_a_skill_document_of_ones_own_is_what_the_package_says(home: Path) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     body = "Use it for tenants' questions. Thank you for your message. Mail ada@example.org."
     assert pack("--sign", "--creator", CREATOR, "--skill-doc", skill(home, body)) == 0
     assert manifest(run / "support.tgsp")["skill_doc"].endswith(f"# Support\n\n{body}\n")
@@ -317,7 +249,7 @@ def test_a_skill_document_of_ones_own_is_what_the_package_says(home: Path) -> No
 def test_a_skill_document_that_quotes_the_data_is_refused(
     home: Path, body: str, place: str, line: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finished_run(home / "runs" / "support")
+    run = packable(home / "runs" / "support")
     assert pack("--sign", "--creator", CREATOR, "--skill-doc", skill(home, body)) == 1
     said = capsys.readouterr().err
     assert f"SKILL.md, line {line}: " in said
@@ -328,7 +260,7 @@ def test_a_skill_document_that_quotes_the_data_is_refused(
 
 
 def test_a_skill_document_without_front_matter_is_refused(home: Path) -> None:
-    finished_run(home / "runs" / "support")
+    packable(home / "runs" / "support")
     (home / "SKILL.md").write_text("# Support\n", encoding="utf-8")
     assert pack("--sign", "--creator", CREATOR, "--skill-doc", "SKILL.md") == 1
     assert pack("--sign", "--creator", CREATOR, "--skill-doc", "none.md") == 1

@@ -42,8 +42,8 @@ class Parrot:
         seed: int = 0,
     ) -> list[str]:
         del max_tokens, temperature, seed
-        self.asked += len(prompts)
-        return [self.answers[i % len(self.answers)] for i in range(len(prompts))]
+        first, self.asked = self.asked, self.asked + len(prompts)
+        return [self.answers[i % len(self.answers)] for i in range(first, self.asked)]
 
     def completion_logprobs_many(
         self, pairs: Sequence[tuple[Sequence[Message], str]]
@@ -107,6 +107,32 @@ def test_votes_for_what_was_rejected_or_isnt_allowed_make_no_answer(allowed: Ans
     found = better_answers(weak, allowed, Parrot("Transfers"), None, RULES)[0]
     assert found is not None
     assert (found.answer, found.how, found.agreement) == ("transfers", "majority", 1.0)
+
+
+class Seeded(Parrot):
+    """Says what its seed says, as an engine does: the same prompt and seed, the same answer."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[str]:
+        del max_tokens, temperature
+        return [self.answers[seed % len(self.answers)] for _ in prompts]
+
+
+def test_each_vote_is_drawn_anew(allowed: AnswerSet) -> None:
+    weak = [Scored(said(asked, "cards", rating=0.0), "bad") for asked in ("q", "another")]
+    torn = Seeded("transfers", "top ups")
+    assert better_answers(weak, allowed, torn, None, VoteRules(votes=6, agreement=0.6)) == [
+        None, None,
+    ]  # fmt: skip
+    most = Seeded("transfers", "transfers", "top ups")
+    found = better_answers(weak, allowed, most, None, VoteRules(votes=6, agreement=0.6))
+    assert [one and one.agreement for one in found] == [pytest.approx(4 / 6)] * 2
 
 
 def test_people_then_the_teacher_then_votes(allowed: AnswerSet) -> None:

@@ -13,17 +13,20 @@ import pytest
 from finished_version import packaged_run
 
 from tensafe.data.records import Message
-from tensafe.errors import DataError, UsageError
+from tensafe.errors import DataError, GateRefusedError, UsageError
 from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.improve import LoopConfig, LoopReport, continuous_improve
-from tensafe.improve.budget import plan_budget
+from tensafe.improve.budget import charge_release, plan_budget
 from tensafe.improve.comparison import TestSetResult, reasons_against
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import read_current
 from tensafe.improve.decisions import read_decisions
+from tensafe.improve.improving import redacts
 from tensafe.improve.interactions import Feedback, Interaction
 from tensafe.improve.loop_control import steer
 from tensafe.improve.loop_state import LoopState, read_loop_state, write_loop_state
+from tensafe.improve.silent import SilentView
+from tensafe.improve.swap_request import HostDoor
 from tensafe.improve.traffic import TrafficStore
 from tensafe.tgsp import tensafe_home
 from tinker_engine.connect import Connection, open_engine
@@ -105,7 +108,8 @@ def test_it_waits_pauses_resumes_and_stops_and_says_so(home: Path, engine: Conne
     [
         ({"versions": 5}, "5 versions"), ({"cycle": 20}, "20 cycles"),
         ({"started_at": 1.0}, "hours are over"), ({"train_s": 9e9}, "minutes were spent"),
-        ({"epsilon": 8.0}, "epsilon 8.00"), ({"without_gain": 2}, "2 cycles in a row"),
+        ({"epsilon": 8.0}, "epsilon 8.00"), ({"epsilon": 7.8}, "epsilon 7.80"),
+        ({"without_gain": 2}, "2 cycles in a row"),
     ],
 )  # fmt: skip
 def test_every_limit_stops_it_after_a_restart(
@@ -120,6 +124,15 @@ def test_every_limit_stops_it_after_a_restart(
     assert ended.state.phase == "stopped"
     assert expected in ended.state.why_stopped
     assert kinds(home)[-2:] == ["went on", "stopped"]
+
+
+def test_no_version_spends_more_than_the_loop_has_left(shared: Path, tmp_path: Path) -> None:
+    from tensafe.improve.loop import _Loop
+
+    loop = _Loop(tmp_path, tmp_path, LoopConfig(), SilentView(), HostDoor())
+    for spent, given in ((0.0, 5.0), (2.0, 5.0), (4.5, 3.5)):
+        loop.state = LoopState(str(shared / "private"), epsilon=spent)
+        assert loop._improving(tmp_path / "run").epsilon == given
 
 
 def test_a_cycle_begins_with_enough_and_is_gone_on_with(home: Path, engine: Connection) -> None:
@@ -207,6 +220,38 @@ def test_what_old_records_have_left_decides_what_is_replayed(shared: Path) -> No
     assert (open_run.dp, open_run.replay) == (False, "records")
 
 
+def test_a_version_is_charged_where_it_is_improved(shared: Path, tmp_path: Path) -> None:
+    # The register of another home knows neither release.
+    register, private = PrivacyRegister(tmp_path / "a"), read_current(shared / "private")
+    for _ in range(2):
+        charge_release(private, register)
+    new = private.old_test
+    forced = plan_budget(private, new, ImproveConfig(replay="records"), register)
+    assert forced.epsilon == pytest.approx(3.0)
+    # What was released without privacy has nothing left for a private version.
+    register, public = PrivacyRegister(tmp_path / "b"), read_current(shared / "run")
+    charge_release(public, register)
+    config = ImproveConfig(dp=True)
+    assert plan_budget(public, new, config, register).replay == "answers"
+    with pytest.raises(GateRefusedError, match="too little to replay"):
+        plan_budget(public, new, config.model_copy(update={"replay": "records"}), register)
+    lost = replace(private, run=replace(private.run, privacy=None))
+    with pytest.raises(GateRefusedError, match=r"privacy\.json"):
+        charge_release(lost, register)
+
+
+def test_a_version_made_with_redaction_stays_so(shared: Path) -> None:
+    current = read_current(shared / "run")
+    assert not redacts(current, ImproveConfig())
+    assert redacts(current, ImproveConfig(redact_pii=True))
+    before = current.run.config.model_copy(update={"redact_pii": True})
+    current = replace(current, run=replace(current.run, config=before))
+    assert redacts(current, ImproveConfig())
+
+
+NAN = float("nan")
+
+
 def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:
     if difference is None:
         return TestSetResult(0, None, None, None, None, 0, 0, "no items")
@@ -218,6 +263,7 @@ def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:
     [
         (0.0, 0.1, 0.001, 0), (-0.01, 0.1, 0.001, 0), (-0.02, 0.1, 0.001, 1), (0.0, 0.01, 0.001, 1),
         (0.0, 0.1, 0.2, 1), (None, 0.1, 0.001, 1), (0.0, None, 0.001, 1), (-0.5, -0.5, 0.001, 2),
+        (NAN, 0.1, 0.001, 1), (0.0, NAN, 0.001, 1), (0.0, 0.1, NAN, 1),
     ],
 )  # fmt: skip
 def test_a_version_has_to_gain_and_may_not_forget(

@@ -133,7 +133,9 @@ def test_errors_and_other_routes_are_the_engines_own(
     with serve(engine, store, "all") as server:
         client = Client(server.url, engine.api_key)
         assert client.get("/v1/models").json()["data"]
-        assert client.ask(temperature=-1).status_code == 400
+        refused = client.ask(temperature=-1)
+        assert refused.status_code == 400
+        assert "x-interaction-id" not in refused.headers
         assert Client(server.url, "tml-not-a-key-of-this-server").ask().status_code == 401
         assert client.tell(id="nobody", thumbs="up").status_code == 404
         key = client.ask().headers["x-interaction-id"]
@@ -145,6 +147,16 @@ def test_errors_and_other_routes_are_the_engines_own(
     assert len(store) == 1
     with RecorderServer("http://127.0.0.1:1", Recorder(store, RecordingConfig(), "x")) as lost:
         assert Client(lost.url, "k").ask().status_code == 502
+
+
+def test_a_line_cut_inside_a_character_is_passed_over(store: TrafficStore) -> None:
+    turns = ({"role": "user", "content": "wo?"}, {"role": "assistant", "content": "Köln"})
+    store.record(Interaction("a", turns))  # type: ignore[arg-type]
+    with (store.folder / "traffic.jsonl").open("ab") as file:
+        file.write('\n{"id": "b", "messages": "ö'.encode()[:-1])
+    again = TrafficStore(store.folder)
+    again.record(Interaction("c", turns))  # type: ignore[arg-type]
+    assert [found.id for found in again.interactions()] == ["a", "c"]
 
 
 def test_a_line_that_a_kill_cut_short_is_passed_over(store: TrafficStore) -> None:

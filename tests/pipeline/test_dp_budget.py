@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from tensafe.errors import TensafeError
+from tensafe.errors import GateRefusedError, TensafeError
 from tensafe.gate.dp_budget import dp_budget
 from tensafe.gate.lifetime import REGISTER, PrivacyRegister, Spent
 from tensafe.gate.records import GateRecord
@@ -100,6 +101,27 @@ def test_a_set_has_spent_what_its_most_spent_record_has(tmp_path: Path) -> None:
     register.release("second", 3.0, 1e-5, ["b" * 64, "c" * 64])
     assert register.spent_by(["a" * 64, "c" * 64]) == Spent(5.0, ("first", "second"))
     assert register.spent_by(["a" * 64, "b" * 64]).epsilon == 8.0
+
+
+def test_a_release_without_privacy_leaves_its_records_nothing(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    register.release("open", None, 0.0, ["a" * 64], adapter="first")
+    verdict = judge(RECORD, spent=register.spent_by(["a" * 64, "b" * 64]))
+    assert verdict.verdict == "failed"
+    assert "without privacy" in verdict.reason
+    assert json.dumps(asdict(verdict), allow_nan=False)
+    assert register.spent_by(["b" * 64]) == NOTHING
+    assert register.spent_by(["a" * 64], adapter="first") == NOTHING
+
+
+def test_a_release_above_the_lifetime_budget_is_not_charged(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    register.release("first", 5.0, 1e-5, ["a" * 64], adapter="first", lifetime=8.0)
+    with pytest.raises(GateRefusedError, match="meanwhile"):
+        register.release("second", 4.0, 1e-5, ["a" * 64], adapter="second", lifetime=8.0)
+    register.release("first again", 5.0, 1e-5, ["a" * 64], adapter="first", lifetime=8.0)
+    register.release("third", 3.0, 1e-5, ["a" * 64], adapter="third", lifetime=8.0)
+    assert register.spent_by(["a" * 64]) == Spent(8.0, ("first", "third"))
 
 
 def test_disjoint_records_compose_in_parallel(tmp_path: Path) -> None:
