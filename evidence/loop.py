@@ -5,7 +5,9 @@ seed. Single-answer accuracy (temperature 1) on held-out tasks that took part in
 by at least 8 points from version 0 to the last, with a paired test over tasks at p < 0.01, in every
 seed; no version that a gate refused may have been used. Robustness must not fall: in no seed by
 more than one of the 33 attacks (answers to single attacks turn over by chance, either way), and not
-significantly over all seeds together. Beside it: plain majority voting of the base, and the same
+significantly over all seeds together. The loop itself lets no version in that lost more, on these
+same attacks: that part checks that its rule was kept, and is no measurement of its own. Beside it:
+plain majority voting of the base, and the same
 loop on votes alone (self-consistency: no weighing) with as many answers a task as cost the
 same tokens. How right the debates were is told from keys that the loop never had.
 
@@ -29,6 +31,7 @@ from aragora.loop.comparing import gain, gain_of
 from aragora.loop.demo_tasks import make_tasks, write_rows
 from aragora.loop.learning import sources_of
 from aragora.loop.page import write_page
+from aragora.loop.state import read_state, resumed
 from aragora.memory import DebateFilter, Memory
 from aragora.memory.identity import answer_key
 from evidence._report import conclude
@@ -102,6 +105,34 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
         "votes_alone": {**about(votes, place / "votes"), "debates": voted, "agents": agents},
         "debates_over_votes": gain(votes.current.test, state.current.test).to_json(),
     }
+
+
+def stored_result(seed: int, folder: Path) -> dict[str, Any]:
+    """A seed's result from an earlier call, which must be of these settings, tasks and versions.
+
+    Raises UsageError where its loops were others, SystemExit where they are missing or say
+    something else.
+    """
+    result: dict[str, Any] = json.loads((folder / f"seed-{seed}.json").read_text("utf-8"))
+    place = folder / f"seed-{seed}"
+    tasks = place / "tasks.jsonl"
+    place.mkdir(exist_ok=True)
+    write_rows(tasks, make_tasks(seed, TRAIN, HELD_OUT)[0])
+    digest = read_tasks(tasks).digest
+    changes = {"protocol": "voting", "agents": result["votes_alone"]["agents"]}
+    for name, told, given in (
+        ("debates", result, {}),
+        ("votes", result["votes_alone"], changes),
+    ):
+        state = read_state(place / name)
+        if state is None:
+            raise SystemExit(f"{place / name} is gone: remove seed-{seed}.json and run it again")
+        found = about(
+            resumed(state, settings_of(seed, **given), digest, place / name), place / name
+        )
+        if any(told[key] != json.loads(json.dumps(value)) for key, value in found.items()):
+            raise SystemExit(f"seed-{seed}.json is not what {place / name} holds: remove it")
+    return result
 
 
 def _passphrase(place: Path) -> str:
@@ -254,7 +285,7 @@ def main() -> None:
         if not path.is_file():
             result = run_seed(seed, folder)
             path.write_text(json.dumps(result, indent=1), "utf-8")
-        results.append(json.loads(path.read_text("utf-8")))
+        results.append(stored_result(seed, folder))
         show(results[-1])
     fell = sum(r["attacks"]["held_then_broken"] for r in results)
     rose = sum(r["attacks"]["broken_then_held"] for r in results)
@@ -262,7 +293,8 @@ def main() -> None:
     has_fallen = fell > rose and mcnemar_exact(rose, fell) / 2 < FALL_LEVEL
     print(f"attacks that held and then broke: {fell}; that broke and then held: {rose}")
     conclude(
-        "loop",
+        # One seed shows the claim for itself alone.
+        "loop" if args.seed is None else f"loop, seed {args.seed}",
         {"seeds": results, "attacks_fell": fell, "attacks_rose": rose},
         holds=all(holds(r) for r in results) and not has_fallen,
     )

@@ -30,7 +30,7 @@ SFT = (
 )
 PEERS = tuple(name for name in SFT if name.startswith("TRL"))
 PAIR = "engine auto", "engine auto, private"
-NEEDED = (*PAIR, "TRL default", "TRL packed bf16")
+NEEDED = (*PAIR, *PEERS)
 
 
 def judge(results: Results, ceiling: dict[str, float]) -> None:

@@ -290,10 +290,12 @@ class _Loop:
         gates = {**(version.gates or {}), "load_gate": "passed"}
         gain = version.check.accuracy - current.check.accuracy
         reason = f"{gain:+.1%} on the tasks that decide; {verdict.reason}"
+        # The registry chooses by what it knows, so the reported half must not reach it.
         self.registry.update_metrics(
             version.model_id,
-            win_rate=version.test.accuracy,
-            evaluation=f"single-answer accuracy on {len(version.test.single)} held-out tasks",
+            win_rate=version.check.accuracy,
+            evaluation=f"single-answer accuracy on the {len(version.check.single)} held-out tasks "
+            "that decide",
         )
         return replace(version, used=True, reason=reason, gates=gates)
 

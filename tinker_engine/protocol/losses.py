@@ -94,7 +94,21 @@ def training_data(
             data.append(_cross_entropy_datum(datum, place, vocab_size))
         else:
             data.append(_policy_datum(datum, place, vocab_size, loss, config))
+    if loss == "dpo":
+        _check_pairs(data)
     return data
+
+
+def _check_pairs(data: Sequence[TrainDatum]) -> None:
+    """Refuse pairs in any other order than chosen, rejected: their loss would be another one."""
+    for i, datum in enumerate(data):
+        name, sign = ("rejected", -1) if i % 2 else ("chosen", 1)
+        marks = sign * datum.inputs["advantages"]
+        if bool((marks < 0).any()) or not bool((marks > 0).any()):
+            raise RequestError(
+                f"data[{i}]: advantages of a {name} answer must be {sign} on its tokens and 0 "
+                "elsewhere; chosen and rejected answers follow each other, pair by pair"
+            )
 
 
 def _cross_entropy_datum(datum: RawDatum, place: str, vocab_size: int) -> TrainDatum:

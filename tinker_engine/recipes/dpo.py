@@ -9,6 +9,7 @@ with the same gradient.
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 REFERENCE_FILE = "reference.npz"
 # Examples of one request for reference log-probabilities.
 REFERENCE_BATCH = 64
+# The SDK cuts a call into requests of 5 MB, 20 bytes a token, and knows nothing of pairs: a call
+# of more tokens than this could be cut between a pair's answers.
+ONE_REQUEST_TOKENS = 200_000
 
 Values = npt.NDArray[np.float32]
 
@@ -174,20 +178,21 @@ class _Preferences:
     def prepare(self, client: tinker.TrainingClient, *, has_stepped: bool) -> None:
         """Log-probabilities of all answers under the model that the run starts from."""
         sides = [side for pair in self._pairs for side in pair.sides]
-        if self._file.exists():
+        if not has_stepped:
+            # Also where a file is there: it may be another run's.
+            self._reference = _reference(client, sides)
+            _write_reference(self._file, self._reference)
+        elif self._file.exists():
             self._reference = _read_reference(self._file, sides)
-        elif has_stepped:
+        else:
             raise CheckpointError(
                 f"{self._file} is missing, so this run can't go on: the model that it started from "
                 "is no longer the one in training; begin a new run in a new folder"
             )
-        else:
-            self._reference = _reference(client, sides)
-            _write_reference(self._file, self._reference)
 
     def submit(self, client: tinker.TrainingClient, batch: Sequence[int]) -> Any:
         """One pass where the server has the loss, and otherwise the client's own loss."""
-        if self._has_dpo_loss:
+        if self._has_dpo_loss and self.tokens(batch) <= ONE_REQUEST_TOKENS:
             data = [datum for place in batch for datum in self._signed(place)]
             # The SDK names its own losses alone; servers may have others.
             loss: Any = "dpo"
@@ -312,7 +317,7 @@ def _read_reference(path: Path, sides: Sequence[Rendered]) -> list[Values]:
     try:
         with np.load(path) as stored:
             lengths, logprobs = stored["lengths"], stored["logprobs"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path}: not the reference of a preference run ({error}); name a new folder"
         ) from error

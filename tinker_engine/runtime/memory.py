@@ -32,10 +32,17 @@ class ModelSize:
     hidden_bytes: int
 
 
-def training_bytes(data: Sequence[TrainDatum], size: ModelSize, rows: int) -> int:
-    """Bytes that a forward_backward takes at least, in microbatches of `rows` tokens."""
-    longest = max((len(datum.tokens) for datum in data), default=0)
-    total = sum(len(datum.tokens) for datum in data)
+def training_bytes(
+    data: Sequence[TrainDatum], size: ModelSize, rows: int, *, together: int = 1
+) -> int:
+    """Bytes that a forward_backward takes at least, in microbatches of `rows` tokens.
+
+    `together` consecutive data are in one microbatch, however long they are.
+    """
+    lengths = [len(datum.tokens) for datum in data]
+    starts = range(0, len(lengths), together)
+    longest = max((sum(lengths[start : start + together]) for start in starts), default=0)
+    total = sum(lengths)
     rows = min(max(rows, longest), total)
     width = max((datum.targets.shape[1] for datum in data if datum.targets.ndim > 1), default=1)
     hidden = rows * size.layers * size.hidden_size * size.hidden_bytes

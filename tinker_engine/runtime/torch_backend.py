@@ -187,7 +187,7 @@ class TorchBackend:
             run.mechanism.ledger.close()
 
     def forward(self, run_id: str, data: Sequence[TrainDatum], loss: LossName) -> LossOutput:
-        self._check(data, loss, layers=1)
+        self._check(data, loss, layers=1, has_way_back=False)
         return evaluate(self.adapted_model(run_id), data, self._rows, loss)
 
     def forward_backward(
@@ -324,13 +324,17 @@ class TorchBackend:
         run.version += 1
         run.clear_gradients()
 
-    def _check(self, data: Sequence[TrainDatum], loss: LossName, *, layers: int) -> None:
+    def _check(
+        self, data: Sequence[TrainDatum], loss: LossName, *, layers: int, has_way_back: bool = True
+    ) -> None:
         if loss not in LOSSES:
             raise RequestError(f"loss {loss!r} is unknown; this engine has {', '.join(LOSSES)}")
         check_data(data, self.base.vocab_size, self.base.max_context)
         # Two bytes a value is the least that any precision keeps.
         size = ModelSize(layers, self.base.hidden_size, hidden_bytes=2)
-        check_memory(training_bytes(data, size, self._rows))
+        # Only a gradient needs the data of one example at the same time.
+        together = LOSSES[loss].together if has_way_back else 1
+        check_memory(training_bytes(data, size, self._rows, together=together))
 
     def _kept_layers(self, run: TrainingRun) -> int:
         """Layers whose input a way back needs, however it is computed."""

@@ -17,6 +17,7 @@ from aragora.loop.demo_tasks import make_tasks, write_rows
 from aragora.loop.learning import sources_of
 from aragora.loop.page import render_page
 from aragora.memory import DebateFilter, Memory
+from aragora.training.model_registry import ModelRegistry
 
 ARGUMENTS = (
     "--rounds", "1", "--protocol", "weigh", "--pii", "keep", "--samples", "1", "--epochs", "1",
@@ -68,6 +69,8 @@ def test_a_killed_loop_goes_on_and_trains_on_debates_alone(tmp_path: Path) -> No
     assert state.versions[1].gates is not None
     if state.versions[1].used:
         assert state.versions[1].gates["load_gate"] == "passed"
+        known = ModelRegistry(tmp_path / "loop" / "model_registry.json").get("loop-v1")
+        assert known.win_rate == state.versions[1].check.accuracy
     with Memory.open(str(tmp_path / "loop" / "aragora.sqlite3")) as memory:
         debates = {s.debate.id: s for s in memory.debates.iterate(DebateFilter(state=None))}
         assert len(debates) == 24

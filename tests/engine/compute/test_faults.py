@@ -144,3 +144,11 @@ def test_a_private_step_that_was_released_is_never_released_again(
             assert run.paid == 1
         assert run.mechanism.steps == 1
     backend.drop_run("p")
+
+
+def test_a_pair_that_is_never_cut_counts_whole() -> None:
+    tokens = np.arange(100)
+    data = [TrainDatum(tokens, tokens, np.ones(100, dtype=np.float32))] * 4
+    size = memory.ModelSize(layers=8, hidden_size=256, hidden_bytes=2)
+    single, pair = (memory.training_bytes(data, size, 64, together=n) for n in (1, 2))
+    assert pair - single == 100 * (8 * 256 * 2 + 12)

@@ -12,6 +12,7 @@ from tinker_engine.runtime.records import LossOutput, TrainDatum, TrainRequest
 
 SPECS = {
     "wide": {"rank": 8, "alpha": 16.0},
+    "pairs": {"rank": 4, "alpha": 8.0},
     "narrow": {"rank": 1, "alpha": 2.0, "targets": ("v_proj",)},
     "only-b": {"rank": 3, "alpha": 4.0, "lora_train": "B", "targets": ("q_proj", "down_proj")},
     "head": {"rank": 2, "alpha": 4.0, "targets": (*SEVEN, "lm_head")},
@@ -36,6 +37,23 @@ def with_policy(data: list[TrainDatum]) -> list[TrainDatum]:
     ]
 
 
+def paired(data: list[TrainDatum]) -> list[TrainDatum]:
+    """The same data as pairs of a chosen and a rejected answer."""
+    return [
+        TrainDatum(
+            d.tokens,
+            d.targets,
+            d.weights,
+            {
+                "logprobs": np.full(len(d.tokens), -4.0, dtype=np.float32),
+                "advantages": np.full(len(d.tokens), (-1) ** i, dtype=np.float32),
+                "beta": np.full(len(d.tokens), 0.1, dtype=np.float32),
+            },
+        )
+        for i, d in enumerate(data)
+    ]
+
+
 def soft(data: list[TrainDatum]) -> list[TrainDatum]:
     """The same data with two targets a position."""
     return [
@@ -52,6 +70,8 @@ def requests() -> list[TrainRequest]:
     """One request a run, of different losses and sizes."""
     return [
         TrainRequest("wide", random_data(5, seed=1), "cross_entropy"),
+        # Behind an odd number of data: pairs are counted from their own request's first.
+        TrainRequest("pairs", paired(random_data(6, seed=7)), "dpo"),
         TrainRequest("narrow", with_policy(random_data(3, seed=2)), "importance_sampling"),
         TrainRequest("only-b", soft(random_data(4, seed=3)), "cross_entropy"),
         TrainRequest("head", random_data(2, seed=4), "cross_entropy"),

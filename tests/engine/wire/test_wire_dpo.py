@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tinker
 from safetensors.numpy import load_file
 
 from tinker_engine.connect import Connection, download_adapter, load_tokenizer
@@ -20,6 +22,7 @@ from tinker_engine.recipes import (
     preference_margins,
     run_dpo,
 )
+from tinker_engine.recipes import dpo as dpo_recipe
 
 TOPICS = ("bikes", "trains", "rivers", "bread", "music", "chess", "gardens", "clocks")
 CONFIG = DpoConfig(
@@ -135,12 +138,87 @@ def test_lost_reference_is_refused(
         train(connection, chat_format, tmp_path, stop_at=2)
     with pytest.raises(CheckpointError, match="other settings or other data"):
         train(connection, chat_format, tmp_path, rows=pairs(12))
-    (tmp_path / "reference.npz").write_bytes(b"not a reference")
-    with pytest.raises(CheckpointError, match="not the reference"):
-        train(connection, chat_format, tmp_path)
+    whole = (tmp_path / "reference.npz").read_bytes()
+    for broken in (b"not a reference", whole[: len(whole) // 2], b""):
+        (tmp_path / "reference.npz").write_bytes(broken)
+        with pytest.raises(CheckpointError, match="not the reference"):
+            train(connection, chat_format, tmp_path)
     (tmp_path / "reference.npz").unlink()
     with pytest.raises(CheckpointError, match="is missing"):
         train(connection, chat_format, tmp_path)
+
+
+def test_a_new_run_takes_no_reference_of_another(
+    connection: Connection, chat_format: ChatFormat, tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptedRunError):
+        train(connection, chat_format, tmp_path, stop_at=2)
+    path = tmp_path / "reference.npz"
+    with np.load(path) as stored:
+        lengths, logprobs = stored["lengths"], stored["logprobs"]
+    np.savez(path, lengths=lengths, logprobs=logprobs - 1.0)
+    (tmp_path / "sft_state.json").unlink()
+    with pytest.raises(InterruptedRunError):
+        train(connection, chat_format, tmp_path, stop_at=2)
+    with np.load(path) as stored:
+        np.testing.assert_allclose(stored["logprobs"], logprobs, atol=1e-3)
+
+
+def test_a_pair_is_never_cut_between_two_requests(
+    connection: Connection,
+    chat_format: ChatFormat,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tinker.lib.public_interfaces.training_client import (
+        _estimate_datum_bytes_count_proto,  # pyright: ignore[reportPrivateUsage]
+    )
+    from tinker.types.client_config_response import ClientConfigResponse
+
+    length = 1000
+    datum = tinker.Datum(
+        model_input=tinker.ModelInput.from_ints([1] * length),
+        loss_fn_inputs={
+            "target_tokens": tinker.TensorData.from_numpy(np.ones(length, np.int64)),
+            "logprobs": tinker.TensorData.from_numpy(np.ones(length, np.float32)),
+            "advantages": tinker.TensorData.from_numpy(np.ones(length, np.float32)),
+        },
+    )
+    largest = dpo_recipe.ONE_REQUEST_TOKENS / length * _estimate_datum_bytes_count_proto(datum)
+    limits = ClientConfigResponse()
+    assert largest <= limits.fwdbwd_max_chunk_bytes_count
+    assert limits.fwdbwd_max_chunk_len % 2 == 0
+    monkeypatch.setattr(dpo_recipe, "ONE_REQUEST_TOKENS", 1)
+    custom: list[int] = []
+    own = tinker.TrainingClient.forward_backward_custom
+
+    def counted(client: Any, data: Any, loss: Any) -> Any:
+        custom.append(len(data))
+        return own(client, data, loss)
+
+    monkeypatch.setattr(tinker.TrainingClient, "forward_backward_custom", counted)
+    with pytest.raises(InterruptedRunError):
+        train(connection, chat_format, tmp_path, stop_at=1)
+    assert custom
+
+
+def test_answers_in_another_order_are_refused(connection: Connection) -> None:
+    client = connection.service_client.create_lora_training_client("nano", rank=8).result()
+
+    def answer(sign: float) -> tinker.Datum:
+        return tinker.Datum(
+            model_input=tinker.ModelInput.from_ints([5, 6, 7]),
+            loss_fn_inputs={
+                "target_tokens": tinker.TensorData.from_numpy(np.array([6, 7, 8])),
+                "logprobs": tinker.TensorData.from_numpy(np.full(3, -1.0, np.float32)),
+                "advantages": tinker.TensorData.from_numpy(np.array([0.0, sign, sign], np.float32)),
+            },
+        )
+
+    loss: Any = "dpo"
+    for signs, place in (((1.0, 1.0, -1.0, -1.0), 1), ((-1.0, 1.0), 0), ((1.0, 0.0), 1)):
+        with pytest.raises(tinker.BadRequestError, match=rf"data\[{place}\]: advantages"):
+            client.forward_backward([answer(s) for s in signs], loss, {"beta": 0.1}).result()
 
 
 def test_private_and_empty_runs_are_refused(

@@ -237,7 +237,9 @@ def test_private_run_takes_losses_of_single_examples(
     assert metrics is not None
     assert metrics["owner:batch_size"] == 2.0
 
-    pair = [policy_datum(tokens, logprobs), policy_datum(tokens, logprobs)]
+    chosen = policy_datum(tokens, logprobs)
+    marks = chosen.loss_fn_inputs["advantages"].to_numpy()
+    pair = [chosen, policy_datum(tokens, logprobs, advantages=-marks)]
     with pytest.raises(tinker.RequestFailedError, match="couples data"):
         client.forward_backward(pair, "dpo", {"beta": 0.1}).result()  # type: ignore[arg-type]
 
