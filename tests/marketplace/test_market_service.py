@@ -445,6 +445,19 @@ def test_a_hostile_package_is_only_text_on_the_page(
     assert got.headers["content-disposition"] == 'attachment; filename="hostile-1.tgsp"'
 
 
+def test_a_package_whose_name_gives_none_is_rejected_with_a_report(
+    url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    package = shelf.put(tmp_path, "sorter", ada, title="\u65e5\u672c\u8a9e")
+    ServiceMarketplace(url).register(ada)
+    size = package.stat().st_size
+    fields = {"package_digest": package_digest(package), "size_bytes": str(size)}
+    begun = ask(url, ada, "upload", "/uploads", fields=fields).json()
+    sent = HTTP.put(f"{url}/api/v1/uploads/{begun['upload']}", content=package.read_bytes())
+    assert (sent.status_code, sent.json()["category"]) == (422, "rejected")
+    assert "can't be listed" in sent.json()["error"]
+
+
 def test_skill_documents_with_hidden_characters_are_rejected(
     url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
 ) -> None:
