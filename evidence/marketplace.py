@@ -94,9 +94,11 @@ def in_a_registry(folder: Path, trained: TrainedPackage, ada: KeyPair) -> dict[s
         content = blob.read_bytes()
         blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         done["changed_blob_refused"] = refused(
-            lambda: pull(f"{place}:1", came), VerificationError, MarketplaceError
+            lambda: pull(f"{place}:1", came), VerificationError, "gave other bytes than"
         )
         done["nothing_left_behind"] = not came.exists()
+        blob.write_bytes(content)
+        done["taken_again_when_mended"] = pull(f"{place}:1", came).verification.is_trusted
     return done
 
 
@@ -197,10 +199,12 @@ def kept_out(
         "bad_packages_kept_out": rejected == right == len(cases) > 0,
         "none_listed": not [hit for hit in search("", url) if hit.name == "never"],
         "name_stays_its_owners": refused(
-            lambda: publish(theirs, url, signer=eve), MarketplaceError
+            lambda: publish(theirs, url, signer=eve), MarketplaceError, "belongs to ada"
         ),
         "untrusted_not_kept": refused(
-            lambda: pull("eves-own", home / "eves.tgsp", url), VerificationError
+            lambda: pull("eves-own", home / "eves.tgsp", url),
+            VerificationError,
+            "not in your trust store",
         )
         and not (home / "eves.tgsp").exists(),
     }
@@ -215,7 +219,11 @@ def lived(home: Path, url: str, trained: TrainedPackage, ada: KeyPair) -> dict[s
     return {
         "versions_count_up": version == "2",
         "withdrawn_not_given": latest == "1"
-        and refused(lambda: pull("invoice-totals@2", home / "no.tgsp", url), MarketplaceError),
+        and refused(
+            lambda: pull("invoice-totals@2", home / "no.tgsp", url),
+            MarketplaceError,
+            "was withdrawn: reads the wrong line",
+        ),
     }
 
 
@@ -225,13 +233,13 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
-def refused(act: Callable[[], object], *errors: type[TensafeError]) -> bool:
-    """Whether it ends in one of these errors."""
+def refused(act: Callable[[], object], kind: type[TensafeError], why: str) -> bool:
+    """Whether it ends in this error, for this reason and no other."""
     try:
         act()
-    except errors as error:
+    except kind as error:
         print(f"            refused: {str(error).splitlines()[0][:140]}")
-        return True
+        return why in str(error)
     return False
 
 

@@ -12,7 +12,13 @@ from urllib.parse import quote
 
 import httpx
 
-from tensafe.errors import DataError, GateRefusedError, MarketplaceError, UsageError
+from tensafe.errors import (
+    DataError,
+    GateRefusedError,
+    MarketplaceError,
+    UsageError,
+    VerificationError,
+)
 from tensafe.marketplace.places import SignWith
 from tensafe.marketplace.proof import Action, SignedAction, sign_action
 from tensafe.marketplace.records import (
@@ -90,9 +96,19 @@ class ServiceMarketplace:
         return Registered(one_line(str(answer.get("handle"))), signer.public.fingerprint)
 
     def add_key(self, signer: KeyPair, another: KeyPair) -> Registered:
-        """Let another key publish for the same creator."""
-        document = public_key_document(another).decode("ascii")
-        answer = self._signed("add-key", signer, "/creators/keys", public_key=document)
+        """Let another key publish for the same creator; both keys sign, over one challenge."""
+        document, challenge = public_key_document(another).decode("ascii"), self._challenge()
+        consent = sign_action(
+            another, "join", audience=self.url, challenge=challenge, joins=signer.public.fingerprint
+        )
+        answer = self._signed(
+            "add-key",
+            signer,
+            "/creators/keys",
+            challenge=challenge,
+            public_key=document,
+            consent=consent.model_dump_json(),
+        )
         assert answer is not None
         return Registered(one_line(str(answer.get("handle"))), another.public.fingerprint)
 
@@ -110,8 +126,18 @@ class ServiceMarketplace:
         return [self._read(value) for value in cast("list[object]", found)]
 
     def find(self, reference: str) -> Listing:
-        """The named version."""
-        return self._listing(self._version(reference))
+        """The named version.
+
+        Raises:
+            VerificationError: the service answers with another package than was asked for.
+        """
+        wanted, listing = Reference.parse(reference), self._listing(self._version(reference))
+        if not wanted.is_answered_by(listing):
+            raise VerificationError(
+                f"{self.url} was asked for {wanted} and answers with {listing.name}@"
+                f"{listing.version} (sha256:{listing.package_digest})"
+            )
+        return listing
 
     def skill_doc(self, listing: Listing) -> str:
         """As the service states it, hidden characters spelt out."""
@@ -154,9 +180,27 @@ class ServiceMarketplace:
         return self._json("GET", f"/versions/{quote(wanted, safe='@:')}")
 
     def _signed(
-        self, action: Action, signer: KeyPair, path: str, *, tolerated: str = "", **fields: str
+        self,
+        action: Action,
+        signer: KeyPair,
+        path: str,
+        *,
+        tolerated: str = "",
+        challenge: str | None = None,
+        **fields: str,
     ) -> dict[str, Any] | None:
-        """A request signed over a fresh challenge; None when refused for `tolerated`."""
+        """A request signed over a challenge (a fresh one); None when refused for `tolerated`."""
+        signed: SignedAction = sign_action(
+            signer,
+            action,
+            audience=self.url,
+            challenge=self._challenge() if challenge is None else challenge,
+            **fields,
+        )
+        return self._json("POST", path, json=signed.model_dump(), tolerated=tolerated)
+
+    def _challenge(self) -> str:
+        """A fresh challenge of the service that calls itself what this client does."""
         given = self._json("POST", "/challenges")
         named = one_line(str(given.get("audience", "")))[:300]
         if named != self.url:
@@ -164,14 +208,7 @@ class ServiceMarketplace:
                 f"{self.url} calls itself {named!r}, and a proof is made out to one name: give "
                 "that as --marketplace if it is where you want to publish"
             )
-        signed: SignedAction = sign_action(
-            signer,
-            action,
-            audience=self.url,
-            challenge=str(given.get("challenge", ""))[:128],
-            **fields,
-        )
-        return self._json("POST", path, json=signed.model_dump(), tolerated=tolerated)
+        return str(given.get("challenge", ""))[:128]
 
     def _send(self, package: Path, size: int, upload: str) -> dict[str, Any]:
         def chunks() -> Iterator[bytes]:

@@ -6,6 +6,7 @@ trust store; a marketplace gives none.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,13 +14,13 @@ from pydantic import ValidationError
 from tensafe.errors import DataError, KeyStoreError, MarketplaceError, UsageError, VerificationError
 from tensafe.files import atomic_path
 from tensafe.marketplace.places import SignWith, open_marketplace
-from tensafe.marketplace.records import Listing, Order, Published, Pulled, Query
+from tensafe.marketplace.records import Listing, Order, Published, Pulled, Query, listing_of
 from tensafe.tgsp.keys import KeyPair
 from tensafe.tgsp.keystore import KeyStore, Passphrase, trust_path
 from tensafe.tgsp.passphrase import passphrase_source
 from tensafe.tgsp.reader import package_digest
 from tensafe.tgsp.trust import TrustStore, load_trust
-from tensafe.tgsp.verification import VERDICTS, verify_package
+from tensafe.tgsp.verification import VERDICTS, Verification, verify_package
 
 
 def publish(
@@ -100,6 +101,9 @@ def pull(
 ) -> Pulled:
     """Get a package and verify it; a file is left only if all checks passed.
 
+    The listing that comes back states what was signed, not what the marketplace said of it, but for
+    its version, dates, downloads and withdrawal, which only the marketplace knows.
+
     `reference` is `NAME`, `NAME@VERSION`, `sha256:DIGEST` or a whole `oci://HOST/REPOSITORY:TAG`;
     `out` a folder or a file (default: NAME-VERSION.tgsp in the working folder). With
     `trusted=False` a creator whom the trust store doesn't know is accepted; broken packages and
@@ -134,9 +138,10 @@ def pull(
             verified = verify_package(temporary, trusting)
             if not verified.is_accepted(trusted=trusted):
                 raise VerificationError(_refusal(listing, verified.verdict, verified.why))
+            signed = _signed_listing(listing, verified, place.url)
     except OSError as error:
         raise DataError(f"{target}: {error.strerror or error}") from error
-    return Pulled(target, listing, verified, place.url)
+    return Pulled(target, signed, verified, place.url)
 
 
 def yank(
@@ -190,6 +195,28 @@ def _target(out: str | Path | None, listing: Listing) -> Path:
     if not path.parent.is_dir():
         raise DataError(f"{path.parent} is not a folder: make it first")
     return path
+
+
+def _signed_listing(listing: Listing, verified: Verification, url: str) -> Listing:
+    """The listing made anew of the verified manifest.
+
+    Raises:
+        VerificationError: the package is sound, but another than the one that was listed.
+    """
+    signed = listing_of(
+        verified.require(trusted=False),
+        version=listing.version,
+        package_digest=listing.package_digest,
+        size_bytes=verified.size_bytes,
+        published=listing.published,
+    )
+    told, found = (listing.name, listing.fingerprint), (signed.name, signed.fingerprint)
+    if told != found:
+        raise VerificationError(
+            f"{url} lists {told[0]}@{listing.version} by the key {told[1]} and gave {found[0]} by "
+            f"the key {found[1]}: not kept"
+        )
+    return replace(signed, downloads=listing.downloads, yanked=listing.yanked)
 
 
 def _refusal(listing: Listing, verdict: str, why: str) -> str:

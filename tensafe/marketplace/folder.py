@@ -112,10 +112,16 @@ class FolderMarketplace:
     def yank(self, reference: str, reason: str, sign_with: SignWith) -> Listing:
         """Note the reason in the version's listing; whoever may write to the folder may do it."""
         listing = self._find(reference)[0]
-        with locked(self.folder / listing.name / "versions"):
-            current, skill_doc = self._find(f"{listing.name}@{listing.version}")
-            yanked = replace(current, yanked=one_line(reason)[:500] or "no reason given")
-            self._note(yanked, skill_doc)
+        try:
+            with locked(self.folder / listing.name / "versions"):
+                current, skill_doc = self._find(f"{listing.name}@{listing.version}")
+                yanked = replace(current, yanked=one_line(reason)[:500] or "no reason given")
+                self._note(yanked, skill_doc)
+        except OSError as error:
+            raise MarketplaceError(
+                f"{self.url}: can't note that {listing.name}@{listing.version} is withdrawn: "
+                f"{error.strerror or error}"
+            ) from error
         return yanked
 
     def _find(self, reference: str) -> tuple[Listing, str]:

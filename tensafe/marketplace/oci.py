@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tensafe.errors import MarketplaceError, UsageError, VerificationError
-from tensafe.marketplace.oci_registry import Blob, OciRegistry
+from tensafe.marketplace.oci_registry import Blob, NotAPackageError, NotThereError, OciRegistry
 from tensafe.marketplace.places import SignWith
 from tensafe.marketplace.records import (
     Listing,
@@ -46,6 +46,7 @@ TITLE, CREATED = "org.opencontainers.image.title", "org.opencontainers.image.cre
 LICENSES = "org.opencontainers.image.licenses"
 LATEST = "latest"
 _REPOSITORY = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_NAMES = re.compile(rf"{_REPOSITORY}(?:/{_REPOSITORY})*")
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _PLACE = re.compile(
     rf"oci://(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9a-f:]+\](?::[0-9]+)?)"
@@ -97,29 +98,37 @@ class OciMarketplace:
         return self._url
 
     def publish(self, package: Path, verified: Verification, sign_with: SignWith) -> Published:
-        """Push the three layers, then the manifest under the next number and `latest`."""
+        """Push the three layers, then the manifest under the next number and `latest`.
+
+        Raises:
+            MarketplaceError: a tag that would be moved holds another creator's package, something
+                else than a package, or a number; or the registry doesn't answer.
+        """
         manifest = verified.require(trusted=False)
         name = listed_name(manifest)
         repository = self._repository or name
         digest = digest_of_package(package)
         if self._tag is not None and self._tag.startswith("sha256:"):
             raise UsageError("publish to a tag or to none, not to a digest")
-        there = list(self._all(repository))
-        if there and there[-1].listing.fingerprint != (
-            manifest.view.creator.public_key_fingerprint
-        ):
+        tags = self._tags(repository)
+        there = list(self._all(repository, tags))
+        moved = self._standing(repository, self._tag or LATEST)
+        fingerprint = manifest.view.creator.public_key_fingerprint
+        if any(known.listing.fingerprint != fingerprint for known in [*there[-1:], *moved]):
             raise MarketplaceError(
                 f"{self.url}: what stands in {repository} is signed with another key; publish to "
                 "a repository of your own"
             )
-        for known in there:
-            if known.listing.package_digest == digest and self._tag in (
-                None,
-                known.listing.version,
-            ):
+        for known in there if self._tag is None else moved:
+            if known.listing.package_digest == digest:
                 return Published(known.listing, self.url, is_new=False)
-        numbers = [int(a.listing.version) for a in there if a.listing.version.isdigit()]
-        version = self._tag or str(1 + max(numbers, default=0))
+        if moved and self._tag is not None and self._tag.isdigit():
+            raise MarketplaceError(
+                f"{self.url}: version {self._tag} stands there, and versions never change; leave "
+                "the tag out for the next number"
+            )
+        # Of all tags, also those that hold something else: a number is never used twice.
+        version = self._tag or str(1 + max((int(t) for t in tags if t.isdigit()), default=0))
         body = self._push(repository, package, manifest, digest)
         for tag in dict.fromkeys((version, version if self._tag else LATEST)):
             self._registry.put_manifest(repository, tag, body)
@@ -127,7 +136,7 @@ class OciMarketplace:
 
     def search(self, query: Query) -> list[Listing]:
         """The latest version of each package that matches; asks for every repository's manifest."""
-        repositories = [self._repository] if self._repository else self._registry.repositories()
+        repositories = [self._repository] if self._repository else self._repositories()
         found: list[tuple[int, Listing]] = []
         for repository in repositories:
             shown = list(self._all(repository))
@@ -205,18 +214,43 @@ class OciMarketplace:
             raise MarketplaceError(f"{self.url} holds {artifact.listing.name}, not {found['name']}")
         return artifact
 
-    def _all(self, repository: str) -> Iterator[_Artifact]:
+    def _repositories(self) -> list[str]:
+        return [name for name in self._registry.repositories() if _NAMES.fullmatch(name)]
+
+    def _tags(self, repository: str) -> list[str]:
+        """The tags that are spelt as tags are: they become parts of URLs and file names."""
+        return [tag for tag in self._registry.tags(repository) if re.fullmatch(_TAG, tag)]
+
+    def _standing(self, repository: str, tag: str) -> list[_Artifact]:
+        """The package that a tag points at, if it points at anything.
+
+        Raises:
+            MarketplaceError: it points at something else, which a push would take out of reach.
+        """
+        try:
+            return [self._load(repository, tag)]
+        except NotThereError:
+            return []
+        except (NotAPackageError, VerificationError) as error:
+            raise MarketplaceError(
+                f"{error}; publish to a repository for packages alone, or name another tag"
+            ) from error
+
+    def _all(self, repository: str, tags: list[str] | None = None) -> Iterator[_Artifact]:
         """The packages of a repository: other tags by name, then numbers upwards, without latest.
 
         Tags that hold something else than a package are passed over.
+
+        Raises:
+            MarketplaceError: the registry doesn't answer, which is not the same.
         """
-        tags = self._registry.tags(repository)
+        tags = self._tags(repository) if tags is None else tags
         numbers = sorted((t for t in tags if t.isdigit()), key=int)
         others = sorted(t for t in tags if not t.isdigit() and t != LATEST)
         for tag in [*others, *numbers]:
             try:
                 yield self._load(repository, tag)
-            except (MarketplaceError, VerificationError):
+            except (NotThereError, NotAPackageError, VerificationError):
                 continue
 
     def _load(self, repository: str, reference: str) -> _Artifact:
@@ -230,7 +264,7 @@ class OciMarketplace:
         notes = cast("dict[str, object]", value.get("annotations") or {})
         stated = _PACKAGE.fullmatch(str(notes.get(PACKAGE_DIGEST, "")))
         if stated is None:
-            raise MarketplaceError(f"{where}: lacks the annotation {PACKAGE_DIGEST}")
+            raise NotAPackageError(f"{where}: lacks the annotation {PACKAGE_DIGEST}")
         listing = listing_of(
             manifest,
             version=reference.replace(":", "-"),
@@ -281,7 +315,7 @@ def _read_layers(value: dict[str, Any], where: str) -> _Layers:
     """The three descriptors, of known kinds and bounded sizes.
 
     Raises:
-        MarketplaceError: the manifest is not that of a package.
+        NotAPackageError: the manifest is not that of a package.
     """
     found: dict[str, Blob] = {}
     try:
@@ -300,5 +334,5 @@ def _read_layers(value: dict[str, Any], where: str) -> _Layers:
         if layers.skill is not None and layers.skill.size > MAX_SKILL_DOC_BYTES:
             raise ValueError(f"the skill document has more than {MAX_SKILL_DOC_BYTES} bytes")
     except (KeyError, TypeError, ValueError) as error:
-        raise MarketplaceError(f"{where} is not a package: {error}") from error
+        raise NotAPackageError(f"{where} is not a package: {error}") from error
     return layers

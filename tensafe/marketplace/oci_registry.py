@@ -2,8 +2,9 @@
 
 Owns requests, the two ways of logging in (Basic, and a Bearer token from the realm that the
 registry names) and the check of every digest: a blob or manifest that isn't what its digest says
-is an error, and nothing larger than announced is read. Credentials go to the registry and its
-token realm alone, never over an unencrypted connection to another machine.
+is an error, and nothing larger than announced is read. Credentials go to the registry and the
+token realm that it names itself (not one that a host it redirects to names), never over an
+unencrypted connection to another machine. Lists of names are whole or an error.
 Source: opencontainers/distribution-spec 1.1, and its token authentication.
 """
 
@@ -34,6 +35,14 @@ _PAGES, _PAGE_SIZE = 20, 100
 _MAX_ANSWER_BYTES = 1 << 20
 _CHALLENGE = re.compile(r'([a-z_]+)="([^"]*)"')
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+
+class NotThereError(MarketplaceError):
+    """The registry says that it has nothing of that name."""
+
+
+class NotAPackageError(MarketplaceError):
+    """What stands there is something else than a package, such as a container image."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class OciRegistry:
             return
         url = f"{self._base}/v2/{repository}/blobs/uploads/"
         begun = self._ask("POST", url, repository, push=True, ok=(202,))
-        location = httpx.URL(urljoin(url, begun.headers.get("location", "")))
+        location = _read_url(begun.headers.get("location", ""), url)
         target = str(location.copy_merge_params({"digest": blob.digest}))
         self._ask(
             "PUT",
@@ -97,7 +106,9 @@ class OciRegistry:
 
         Raises:
             VerificationError: its bytes are not those of its digest.
-            MarketplaceError: there is none, or it is no image manifest.
+            NotThereError: there is none.
+            NotAPackageError: it is no image manifest.
+            MarketplaceError: the registry can't be asked.
         """
         url = f"{self._base}/v2/{repository}/manifests/{reference}"
         answer = self._ask(
@@ -112,7 +123,7 @@ class OciRegistry:
         if value.get("schemaVersion") != 2 or value.get("mediaType", IMAGE_MANIFEST) != (
             IMAGE_MANIFEST
         ):
-            raise MarketplaceError(f"{self.host}/{repository}:{reference} is no image manifest")
+            raise NotAPackageError(f"{self.host}/{repository}:{reference} is no image manifest")
         return digest, value
 
     def blob(self, repository: str, blob: Blob) -> Iterator[bytes]:
@@ -134,7 +145,7 @@ class OciRegistry:
                     if held:
                         yield held
                     held = chunk
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
         if size != blob.size or f"sha256:{hashed.hexdigest()}" != blob.digest:
             raise VerificationError(f"{self.host} gave other bytes than {blob.digest} names")
@@ -152,18 +163,20 @@ class OciRegistry:
     def _names(self, path: str, field: str, repository: str) -> list[str]:
         url, names = f"{self._base}{path}?n={_PAGE_SIZE}", list[str]()
         for _ in range(_PAGES):
-            answer = self._ask("GET", url, repository, ok=(200, 404), catalog=not repository)
+            ok = (200, 404) if repository else (200,)
+            answer = self._ask("GET", url, repository, ok=ok, catalog=not repository)
             if answer.status_code == 404:
-                break
+                return names
             found = _object(answer, path).get(field) or []
             names += [name for name in cast("list[object]", found) if isinstance(name, str)]
             following = answer.links.get("next", {}).get("url")
             if not following:
-                break
-            url = urljoin(url, following)
+                return names
+            url = str(_read_url(following, url))
             if _origin(url) != _origin(self._base):
-                break
-        return names
+                raise MarketplaceError(f"{self.host} continues its list of {field} elsewhere")
+        # Half a list would make a number look free that isn't.
+        raise MarketplaceError(f"{self.host} lists more than {_PAGES * _PAGE_SIZE} {field}")
 
     def _ask(
         self,
@@ -182,12 +195,15 @@ class OciRegistry:
         scope = "registry:catalog:*" if catalog else _scope(repository, push)
         try:
             answer = self._send(method, url, scope, content, headers, limit)
-            if answer.status_code == 401 and self._log_in(answer, scope):
+            # Whoever the registry redirects to must not say where credentials go.
+            is_own = _origin(str(answer.request.url)) == _origin(self._base)
+            if answer.status_code == 401 and is_own and self._log_in(answer, scope):
                 answer = self._send(method, url, scope, content, headers, limit)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
         if answer.status_code not in ok:
-            raise MarketplaceError(self._fault(answer, method))
+            kind = NotThereError if answer.status_code == 404 else MarketplaceError
+            raise kind(self._fault(answer, method))
         return answer
 
     def _send(
@@ -203,6 +219,10 @@ class OciRegistry:
         body = None if content is None else content()
         follow = method in ("GET", "HEAD")
         request = self._client.build_request(method, url, content=body, headers=sent)
+        return self._read(request, follow, limit)
+
+    def _read(self, request: httpx.Request, follow: bool, limit: int) -> httpx.Response:
+        """The answer to a request, of at most `limit` bytes."""
         answer = self._client.send(request, stream=True, follow_redirects=follow)
         try:
             parts, size = list[bytes](), 0
@@ -258,17 +278,20 @@ class OciRegistry:
         if kind != "bearer":
             return False
         told = dict(_CHALLENGE.findall(challenge))
-        realm = told.get("realm", "")
+        realm = str(_read_url(told.get("realm", "")))
         if urlsplit(realm).scheme not in ("http", "https"):
             return False
         headers = {}
         if basic is not None:
+            # The token that the realm gives for them goes to the registry.
             self._require_private(realm)
+            self._require_private(self._base)
             headers["Authorization"] = basic
         query = {"scope": told.get("scope", scope)}
         if "service" in told:
             query["service"] = told["service"]
-        given = self._client.get(realm, params=query, headers=headers)
+        asked = self._client.build_request("GET", realm, params=query, headers=headers)
+        given = self._read(asked, False, _MAX_ANSWER_BYTES)
         if given.status_code != 200:
             raise MarketplaceError(
                 f"{self.host}: the login at {urlsplit(realm).netloc} was refused "
@@ -288,7 +311,7 @@ class OciRegistry:
                 f"{parts.netloc} asks for credentials over an unencrypted connection: refused"
             )
 
-    def _unreachable(self, error: httpx.HTTPError) -> MarketplaceError:
+    def _unreachable(self, error: httpx.HTTPError | httpx.InvalidURL) -> MarketplaceError:
         return MarketplaceError(
             f"the registry {self.host} can't be reached ({error or type(error).__name__}); see "
             f"that it runs, and for one without TLS name it in {PLAIN_VARIABLE}"
@@ -391,6 +414,14 @@ def _basic(user: str, password: str) -> str:
 
 def _scope(repository: str, push: bool) -> str:
     return f"repository:{repository}:{'pull,push' if push else 'pull'}"
+
+
+def _read_url(text: str, base: str = "") -> httpx.URL:
+    """A URL from a registry's answer, which may be relative to `base`."""
+    try:
+        return httpx.URL(urljoin(base, text))
+    except (httpx.InvalidURL, ValueError) as error:
+        raise MarketplaceError(f"the registry names a URL that can't be read: {error}") from error
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

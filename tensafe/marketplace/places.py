@@ -83,7 +83,10 @@ def open_marketplace(place: str | Path | None = None) -> Marketplace:
     named = str(place) if place else os.environ.get(MARKETPLACE_VARIABLE, "")
     if not named:
         named = str(tensafe_home() / "marketplace")
-    parts = urlsplit(named)
+    try:
+        parts = urlsplit(named)
+    except ValueError as error:
+        raise UsageError(f"the marketplace's URL can't be read: {error}") from error
     if "://" in named and (parts.username or parts.password):
         raise UsageError("a marketplace's URL holds no user and password: see docs/marketplace.md")
     if parts.scheme == "oci":

@@ -26,7 +26,8 @@ from tensafe.tgsp.keys import (
 )
 
 _CONTEXT = b"tensafe marketplace action, version 1\n"
-Action = Literal["register", "add-key", "revoke-key", "upload", "yank"]
+Action = Literal["register", "add-key", "join", "revoke-key", "upload", "yank"]
+"""`join` is a key's consent to become one of a creator's; it comes inside that one's `add-key`."""
 _Short = Annotated[str, Field(max_length=512)]
 
 

@@ -129,6 +129,12 @@ class Reference(BaseModel):
             "support-routing@2) or sha256:DIGEST"
         )
 
+    def is_answered_by(self, listing: Listing) -> bool:
+        """Whether a listing is of what was asked for, and not of another package."""
+        if self.digest is not None:
+            return listing.package_digest == self.digest
+        return listing.name == self.name and self.version in (None, listing.version)
+
     def __str__(self) -> str:
         """As it is written."""
         if self.digest:
@@ -147,7 +153,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Pulled:
-    """A verified package at `path`."""
+    """A verified package at `path`; `listing` states what its signed manifest does."""
 
     path: Path
     listing: Listing

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from tensafe.cli import application
+from tensafe.marketplace.service import MarketConfig
 from tinker_engine.config import EngineConfig
 
 pytest.importorskip("helm_python", reason="helm-python-sdk is not installed")
@@ -52,15 +53,15 @@ def test_checks_see_what_is_wrong() -> None:
     assert len(invalid(objects)) == 2
 
 
-def engine_container(values: dict[str, Any]) -> dict[str, Any]:
-    sets = [d for d in documents(values) if d["metadata"]["name"] == "demo-engine"]
+def container(values: dict[str, Any], part: str) -> dict[str, Any]:
+    sets = [d for d in documents(values) if d["metadata"]["name"] == f"demo-{part}"]
     return next(d for d in sets if d["kind"] == "StatefulSet")["spec"]["template"]["spec"][
         "containers"
     ][0]
 
 
 def test_engine_starts_a_command_that_exists() -> None:
-    command = engine_container({})["command"]
+    command = container({}, "engine")["command"]
     assert command[:2] == ["tensafe", "serve"]
     serve = typer.main.get_command(application()).commands["serve"]  # pyright: ignore
     assert serve.make_context("serve", command[2:], resilient_parsing=True)
@@ -68,7 +69,14 @@ def test_engine_starts_a_command_that_exists() -> None:
     known |= {f"TINKER_ENGINE_{name.upper()}" for name in EngineConfig.model_fields}
     known |= {"TENSAFE_HOME", "TENSAFE_CONTROL_KEY", "HF_HUB_OFFLINE"}
     values = MODES["human_in_loop"]
-    assert {entry["name"] for entry in engine_container(values)["env"]} <= known
+    assert {entry["name"] for entry in container(values, "engine")["env"]} <= known
+
+
+def test_marketplace_is_given_settings_that_exist() -> None:
+    known = {f"TENSAFE_MARKETPLACE_{name.upper()}" for name in MarketConfig.model_fields}
+    told = {entry["name"] for entry in container(MODES["human_in_loop"], "marketplace")["env"]}
+    assert told - known == {"TENSAFE_HOME"}
+    assert len(told) == 4
 
 
 def test_no_host_and_no_secret_is_named() -> None:

@@ -109,7 +109,7 @@ def test_references_are_plain(home: Path, reference: str) -> None:
         pull(reference)
 
 
-@pytest.mark.parametrize("place", ["ftp://x/y", "https://user:pass@example.org"])
+@pytest.mark.parametrize("place", ["ftp://x/y", "https://user:pass@example.org", "https://["])
 def test_places_of_no_known_kind(home: Path, place: str) -> None:
     with pytest.raises(UsageError):
         search("x", place)

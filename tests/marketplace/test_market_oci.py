@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -147,50 +148,172 @@ def test_a_registry_with_a_login(
         assert pull(place, tmp_path / "got.tgsp").verification.is_trusted
 
 
-class _TokenRegistry(BaseHTTPRequestHandler):
-    """Answers as a registry that wants a token; keeps what was asked of it."""
+class Asked(NamedTuple):
+    """One request that a false registry was sent."""
 
-    asked: list[tuple[str, str]]
-
-    def do_GET(self) -> None:
-        self.asked.append((self.path, self.headers.get("Authorization", "")))
-        host = self.headers["Host"]
-        if self.path.startswith("/token?"):
-            self._say(200, {"token": "abc"})
-        elif self.headers.get("Authorization") != "Bearer abc":
-            challenge = f'Bearer realm="http://{host}/token",service="r",scope="repository:x:pull"'
-            self._say(401, {}, {"WWW-Authenticate": challenge})
-        else:
-            self._say(200, {"name": "x", "tags": []})
-
-    def _say(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        for name, text in {**(headers or {}), "Content-Length": str(len(body))}.items():
-            self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    method: str
+    path: str
+    authorization: str
 
 
-def test_a_registry_that_wants_a_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TENSAFE_OCI_USERNAME", "u")
-    monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "p")
-    _TokenRegistry.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _TokenRegistry)
+Answer = tuple[int, object, dict[str, str]]
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[Asked], Answer]) -> Generator[tuple[str, list[Asked]]]:
+    """`HOST:PORT` of a false registry that answers as told, and what it was asked."""
+    asked: list[Asked] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(Asked(self.command, self.path, self.headers.get("Authorization", "")))
+            status, value, headers = answer(asked[-1])
+            body = json.dumps(value).encode()
+            self.send_response(status)
+            for name, words in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, words)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        assert search("", f"oci://127.0.0.1:{server.server_address[1]}/x") == []
+        yield f"127.0.0.1:{server.server_address[1]}", asked
     finally:
         server.shutdown()
         server.server_close()
-    realm, given = _TokenRegistry.asked[1]
-    assert "scope=repository%3Ax%3Apull" in realm
-    assert "service=r" in realm
-    assert given == "Basic dTpw"
-    assert _TokenRegistry.asked[2][1] == "Bearer abc"
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENSAFE_OCI_USERNAME", "u")
+    monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "p")
+
+
+def test_a_registry_that_wants_a_token(home: Path, credentials: None) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path.startswith("/token?"):
+            return 200, {"token": "abc"}, {}
+        if asked.authorization != "Bearer abc":
+            challenge = f'Bearer realm="http://{host}/token",service="r",scope="repository:x:pull"'
+            return 401, {}, {"WWW-Authenticate": challenge}
+        return 200, {"name": "x", "tags": []}, {}
+
+    with answering(answer) as (host, asked):
+        assert search("", f"oci://{host}/x") == []
+    assert "scope=repository%3Ax%3Apull" in asked[1].path
+    assert "service=r" in asked[1].path
+    assert asked[1].authorization == "Basic dTpw"
+    assert asked[2].authorization == "Bearer abc"
+
+
+@pytest.mark.parametrize("kind", ["Basic", "Bearer"])
+def test_a_host_that_the_registry_leads_to_gets_no_credentials(
+    home: Path, credentials: None, kind: str
+) -> None:
+    def greedy(asked: Asked) -> Answer:
+        return 401, {}, {"WWW-Authenticate": f'{kind} realm="http://{elsewhere}/token"'}
+
+    with (
+        answering(greedy) as (elsewhere, told),
+        answering(lambda asked: (307, {}, {"Location": f"http://{elsewhere}/x"})) as (host, _),
+        pytest.raises(MarketplaceError, match="401"),
+    ):
+        search("", f"oci://{host}/x")
+    assert [(request.path, request.authorization) for request in told] == [("/x", "")]
+
+
+def test_credentials_do_not_go_to_a_realm_without_tls(home: Path, credentials: None) -> None:
+    def answer(asked: Asked) -> Answer:
+        return 401, {}, {"WWW-Authenticate": 'Bearer realm="http://realm.example/token"'}
+
+    with (
+        answering(answer) as (host, _),
+        pytest.raises(MarketplaceError, match="over an unencrypted connection"),
+    ):
+        search("", f"oci://{host}/x")
+
+
+def test_a_registry_that_fails_is_not_an_empty_one(
+    shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    """A version that can't be read now has an owner and a number all the same."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path.startswith("/v2/x/tags/list"):
+            return 200, {"tags": ["1"]}, {}
+        return (503, {}, {}) if "/manifests/" in asked.path else (404, {}, {})
+
+    package = shelf.put(tmp_path, "sorter", ada)
+    with answering(answer) as (host, asked):
+        for act in (
+            lambda: publish(package, f"oci://{host}/x"),
+            lambda: search("", f"oci://{host}/x"),
+        ):
+            with pytest.raises(MarketplaceError, match="answers 503"):
+                act()
+    assert {request.method for request in asked} == {"GET"}
+
+
+def test_a_list_that_is_not_whole_is_an_error(home: Path) -> None:
+    def answer(asked: Asked) -> Answer:
+        return 200, {"tags": ["1"]}, {"Link": f'<http://{place[0]}/v2/x/tags/list?n=1>; rel="next"'}
+
+    place = ["elsewhere.example"]
+    with answering(answer) as (host, _):
+        with pytest.raises(MarketplaceError, match="continues its list of tags elsewhere"):
+            search("", f"oci://{host}/x")
+        place[0] = host
+        with pytest.raises(MarketplaceError, match="lists more than"):
+            search("", f"oci://{host}/x")
+
+
+def test_tags_that_are_none_are_not_asked_for(home: Path) -> None:
+    odd = ["\u00b2", "../../x", "\x1b[31m", "a/b", "", "x" * 129, 7, None]
+
+    def answer(asked: Asked) -> Answer:
+        return 200, {"tags": odd, "repositories": ["x", "../x", "\x1b[31m", "X"]}, {}
+
+    with answering(answer) as (host, asked):
+        assert search("", f"oci://{host}") == []
+    assert [request.path.partition("?")[0] for request in asked] == [
+        "/v2/_catalog", "/v2/x/tags/list"
+    ]  # fmt: skip
+
+
+def test_no_push_takes_what_stands_there_out_of_reach(
+    registry: tuple[str, Path], shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    host, _ = registry
+    place = f"oci://{host}/kept"
+    first = publish(shelf.put(tmp_path, "sorter", ada), f"{place}:latest").listing
+    with pytest.raises(MarketplaceError, match="signed with another key"):
+        publish(shelf.put(tmp_path, "sorter", stranger()), place)
+    assert first.version == "latest"
+    assert publish(shelf.put(tmp_path, "sorter", ada), place).listing.version == "1"
+    with pytest.raises(MarketplaceError, match="version 1 stands there"):
+        publish(shelf.put(tmp_path, "sorter", ada, score=0.4), f"{place}:1")
+    accept = "application/vnd.oci.image.manifest.v1+json"
+    url = f"http://{host}/v2/kept/manifests"
+    image = httpx.get(f"{url}/1", headers={"Accept": accept}).json()
+    image["layers"] = image["layers"][:1]
+    for tag in ("7", "latest"):
+        httpx.put(f"{url}/{tag}", content=json.dumps(image), headers={"Content-Type": accept})
+    package = shelf.put(tmp_path, "sorter", ada, score=0.6)
+    with pytest.raises(MarketplaceError, match=r"is not a package.*name another tag"):
+        publish(package, place)
+    httpx.put(
+        f"{url}/latest",
+        content=httpx.get(f"{url}/1", headers={"Accept": accept}).content,
+        headers={"Content-Type": accept},
+    )
+    assert publish(package, place).listing.version == "8"
 
 
 @pytest.mark.parametrize("place", ["oci://", "oci://h/UPPER", "oci://h/a/../b", "oci://h/a:t:u"])

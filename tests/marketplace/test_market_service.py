@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,11 +17,19 @@ from sqlalchemy import create_engine, text
 from evidence._gate_cases import bad_cases
 from evidence._market_packages import attacking
 from evidence._postgres_cluster import NoPostgresError, running_cluster
-from tensafe.errors import GateRefusedError, KeyStoreError, MarketplaceError, UsageError
+from tensafe.errors import (
+    GateRefusedError,
+    KeyStoreError,
+    MarketplaceError,
+    UsageError,
+    VerificationError,
+)
 from tensafe.marketplace import publish, pull, search, yank
 from tensafe.marketplace.client import ServiceMarketplace
+from tensafe.marketplace.proof import sign_action
 from tensafe.marketplace.service.host import MarketHost
 from tensafe.tgsp import KeyPair, package_digest
+from tensafe.tgsp.keys import public_key_document
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +188,41 @@ def test_keys_are_added_and_revoked(url: str, shelf: Shelf, ada: KeyPair, tmp_pa
         client.register(ada, "ada-again")
 
 
+def test_a_key_is_added_only_with_its_own_consent(url: str, ada: KeyPair) -> None:
+    """Whoever has a public-key file could else take its owner's name before they come."""
+    eve = stranger()
+    ServiceMarketplace(url).register(eve)
+    document = public_key_document(ada).decode("ascii")
+
+    def add(consent: str, challenge: str) -> int:
+        fields = {"public_key": document, "consent": consent}
+        return ask(
+            url, eve, "add-key", "/creators/keys", fields=fields, challenge=challenge
+        ).status_code
+
+    def consent(challenge: str, signer: KeyPair = ada, **changes: str) -> str:
+        fields = {"joins": changes.pop("joins", eve.public.fingerprint)}
+        made = sign_action(signer, "join", audience=url, challenge=challenge, **fields)
+        return made.model_copy(update=changes).model_dump_json()
+
+    assert ask(
+        url, eve, "add-key", "/creators/keys", fields={"public_key": document}
+    ).status_code == 401  # fmt: skip
+    falsified: list[Callable[[str], str]] = [
+        lambda given: "{}",
+        lambda given: consent(given, eve),
+        lambda given: consent(given, eve, fingerprint=ada.public.fingerprint),
+        lambda given: consent(given, joins=stranger().public.fingerprint),
+        lambda given: consent(given, action="register"),
+        lambda given: consent(new_challenge(url)),
+        lambda given: consent(given, audience="https://another.example"),
+    ]
+    for falsify in falsified:
+        given = new_challenge(url)
+        assert add(falsify(given), given) == 401
+    assert ServiceMarketplace(url).register(ada).handle == "ada"
+
+
 def test_a_proof_is_good_once_here_and_for_what_it_says(url: str, ada: KeyPair) -> None:
     ServiceMarketplace(url).register(ada)
     fields = {"package_digest": "0" * 64, "size_bytes": "10"}
@@ -202,8 +245,6 @@ def test_a_proof_is_good_once_here_and_for_what_it_says(url: str, ada: KeyPair) 
     assert signed.status_code == 401
     other = {**fields, "size_bytes": "11"}
     challenge = new_challenge(url)
-    from tensafe.marketplace.proof import sign_action
-
     made = sign_action(ada, "upload", audience=url, challenge=challenge, **fields)
     swapped = {**made.model_dump(), "fields": other}
     assert HTTP.post(f"{url}/api/v1/uploads", json=swapped).status_code == 401
@@ -320,6 +361,47 @@ def test_a_lying_service_gives_nothing(
     assert not (tmp_path / "got.tgsp").exists()
 
 
+@pytest.mark.parametrize(
+    ("claim", "asked", "told"),
+    [
+        ({}, "sorter", "was asked for sorter and answers with other@1"),
+        ({"version": "7"}, "other@1", "was asked for other@1 and answers with other@7"),
+        ({}, "sha256:{digest}", "was asked for sha256"),
+        ({"name": "sorter"}, "sorter", "lists sorter@1 by .* and gave other"),
+        ({"fingerprint": "0" * 64}, "other", "lists other@1 by the key 0000"),
+    ],
+)
+def test_a_service_that_gives_another_sound_package_gives_nothing(
+    url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path, claim: dict[str, str], asked: str,
+    told: str,
+) -> None:  # fmt: skip
+    """Both packages are intact and by a trusted creator; only one is what was asked for."""
+    wanted = publish(shelf.put(tmp_path, "sorter", ada), url, signer=ada).listing
+    other = publish(shelf.put(tmp_path, "other", ada), url, signer=ada).listing
+    engine = create_engine(f"sqlite:///{tmp_path / 'market' / 'marketplace.db'}")
+    with engine.begin() as connection:
+        lie = json.dumps({**other.as_dict(), **claim})
+        connection.execute(text("UPDATE versions SET listing = :l"), {"l": lie})
+    engine.dispose()
+    with pytest.raises(VerificationError, match=told):
+        pull(asked.format(digest=wanted.package_digest), tmp_path / "got.tgsp", url)
+    assert not (tmp_path / "got.tgsp").exists()
+
+
+def test_what_was_pulled_is_told_as_it_was_signed(
+    url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    listing = publish(shelf.put(tmp_path, "sorter", ada, score=0.7), url, signer=ada).listing
+    engine = create_engine(f"sqlite:///{tmp_path / 'market' / 'marketplace.db'}")
+    with engine.begin() as connection:
+        lie = json.dumps({**listing.as_dict(), "score": 0.99, "licence": "MIT"})
+        connection.execute(text("UPDATE versions SET listing = :l"), {"l": lie})
+    engine.dispose()
+    assert search("", url)[0].score == 0.99
+    pulled = pull("sorter", tmp_path / "got.tgsp", url).listing
+    assert (pulled.score, pulled.licence, pulled.version) == (0.7, "", "1")
+
+
 def test_nothing_and_nonsense_answer(home: Path) -> None:
     with pytest.raises(MarketplaceError, match="can't be reached"):
         search("x", "http://127.0.0.1:1")
@@ -361,6 +443,19 @@ def test_a_hostile_package_is_only_text_on_the_page(
     assert raw.headers["content-type"].startswith("text/plain")
     got = HTTP.get(f"{url}/packages/{quote('hostile@1')}/download")
     assert got.headers["content-disposition"] == 'attachment; filename="hostile-1.tgsp"'
+
+
+def test_a_package_whose_name_gives_none_is_rejected_with_a_report(
+    url: str, shelf: Shelf, ada: KeyPair, tmp_path: Path
+) -> None:
+    package = shelf.put(tmp_path, "sorter", ada, title="\u65e5\u672c\u8a9e")
+    ServiceMarketplace(url).register(ada)
+    size = package.stat().st_size
+    fields = {"package_digest": package_digest(package), "size_bytes": str(size)}
+    begun = ask(url, ada, "upload", "/uploads", fields=fields).json()
+    sent = HTTP.put(f"{url}/api/v1/uploads/{begun['upload']}", content=package.read_bytes())
+    assert (sent.status_code, sent.json()["category"]) == (422, "rejected")
+    assert "can't be listed" in sent.json()["error"]
 
 
 def test_skill_documents_with_hidden_characters_are_rejected(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from tensafe.errors import DataError, TensafeError
+from tensafe.errors import TensafeError
 from tensafe.marketplace.service.api_routes import (
     MAX_BODY_BYTES,
     api_routes,
@@ -67,9 +67,6 @@ def _answer_errors(app: FastAPI, market: Market) -> None:
         assert isinstance(error, RefusedError)
         return answer(request, error.status, refusal_body(error))
 
-    async def on_data(request: Request, error: Exception) -> Response:
-        return answer(request, 400, {"error": str(error), "category": "bad_request"})
-
     async def on_bad_body(request: Request, error: Exception) -> Response:
         return answer(request, 400, {"error": problem(error), "category": "bad_request"})
 
@@ -89,7 +86,6 @@ def _answer_errors(app: FastAPI, market: Market) -> None:
 
     app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(RefusedError, on_refusal)
-    app.add_exception_handler(DataError, on_data)
     app.add_exception_handler(RequestValidationError, on_bad_body)
     app.add_exception_handler(ValidationError, on_bad_body)
     app.add_exception_handler(HTTPException, on_http)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -135,9 +136,18 @@ class Creators:
             return _creator(session, name)
 
     def add_key(self, signed: SignedAction, audiences: frozenset[str]) -> Creator:
-        """Another key for the creator who signed; the public-key file proves it is held too."""
+        """Another key for the creator who signed, and who holds that one too.
+
+        A public-key file is everybody's to have, so it proves nothing here: the other key has to
+        sign that it joins this creator, over the same challenge.
+
+        Raises:
+            ProofError: the other key's consent is missing or not for this.
+            ConflictError: the key is registered already.
+        """
         handle = self.require(signed, "add-key", audiences)
         public = _public(signed, own=False)
+        _require_consent(signed, public.keys)
         with self._database.write() as session:
             if session.get(KeyRow, public.fingerprint) is not None:
                 raise ConflictError("this key is registered already")
@@ -207,6 +217,18 @@ def _require_signature(signed: SignedAction, keys: PublicKeys) -> None:
         signed.require(keys)
     except VerificationError as error:
         raise ProofError(str(error)) from error
+
+
+def _require_consent(signed: SignedAction, keys: PublicKeys) -> None:
+    """Demand the added key's own signatures over who it joins, at this place and this once."""
+    try:
+        consent = SignedAction.model_validate_json(signed.fields.get("consent", ""))
+    except ValidationError as error:
+        raise ProofError("the request holds no consent signed by the key to be added") from error
+    told = (consent.action, consent.audience, consent.challenge, consent.fields)
+    if told != ("join", signed.audience, signed.challenge, {"joins": signed.fingerprint}):
+        raise ProofError("the added key's consent is for something else")
+    _require_signature(consent, keys)
 
 
 def _public(signed: SignedAction, *, own: bool = True) -> PublicIdentity:

@@ -20,7 +20,7 @@ from tensafe.errors import DataError, MarketplaceError, VerificationError
 from tensafe.files import sync_folder
 from tensafe.gate.load_gate import judge_package
 from tensafe.gate.load_records import LoadPolicy, LoadReport, RunningBase
-from tensafe.marketplace.records import Listing, Reference, listing_of
+from tensafe.marketplace.records import Listing, Reference, listed_name, listing_of
 from tensafe.marketplace.service.catalogue import Catalogue
 from tensafe.marketplace.service.refusals import (
     NotFoundError,
@@ -175,7 +175,8 @@ class Packages:
             raise self._rejected(promised, report, "the package holds no skill document to read")
         try:
             require_skill_doc(view.skill_doc)
-        except DataError as error:
+            listed_name(manifest)
+        except (DataError, VerificationError) as error:
             raise self._rejected(promised, report, str(error)) from error
         return manifest, view.skill_doc
 

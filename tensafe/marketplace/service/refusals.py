@@ -27,7 +27,7 @@ class ProofError(RefusedError):
 
 
 class UnknownKeyError(RefusedError):
-    """The key is not registered here."""
+    """The key is not registered here, or can't be because registration is closed."""
 
     status, category = 403, "unknown_key"
 
@@ -39,7 +39,7 @@ class RevokedKeyError(RefusedError):
 
 
 class NotYoursError(RefusedError):
-    """The name or version is another creator's, or registration is closed."""
+    """The name or version is another creator's."""
 
     status, category = 403, "not_yours"
 
