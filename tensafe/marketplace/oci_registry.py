@@ -29,6 +29,7 @@ from tensafe.errors import MarketplaceError, VerificationError
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MAX_OCI_MANIFEST_BYTES = 4 * 1024 * 1024
 USER_VARIABLE, PASSWORD_VARIABLE = "TENSAFE_OCI_USERNAME", "TENSAFE_OCI_PASSWORD"
+REGISTRY_VARIABLE = "TENSAFE_OCI_REGISTRY"
 PLAIN_VARIABLE = "TENSAFE_OCI_PLAIN_HTTP"
 _CHUNK_BYTES = 1 << 20
 _PAGES, _PAGE_SIZE = 20, 100
@@ -332,15 +333,18 @@ class OciRegistry:
 
 
 _LOGIN_ADVICE = (
-    f"set {USER_VARIABLE} and {PASSWORD_VARIABLE}, or log in with a container tool, whose "
-    "config.json is read"
+    f"set {USER_VARIABLE} and {PASSWORD_VARIABLE}, with the registry's HOST:PORT in "
+    f"{REGISTRY_VARIABLE}, or log in with a container tool, whose config.json is read"
 )
 
 
 def find_credentials(host: str) -> tuple[str, str] | None:
-    """User and password for a registry: from the environment, else a container tool's login."""
+    """User and password for a registry: from the environment, else a container tool's login.
+
+    Those of the environment are for the one registry that the environment names, and no other.
+    """
     user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
-    if user and password:
+    if user and password and os.environ.get(REGISTRY_VARIABLE) == host:
         return user, password
     folder = os.environ.get("DOCKER_CONFIG")
     path = Path(folder) if folder else Path.home() / ".docker"

@@ -140,6 +140,7 @@ def test_a_registry_with_a_login(
         with pytest.raises(MarketplaceError, match="TENSAFE_OCI_USERNAME"):
             publish(package, place)
         monkeypatch.setenv("TENSAFE_OCI_USERNAME", "reader")
+        monkeypatch.setenv("TENSAFE_OCI_REGISTRY", host)
         monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "wrong horse")
         with pytest.raises(MarketplaceError, match="401"):
             publish(package, place)
@@ -183,8 +184,11 @@ def answering(answer: Callable[[Asked], Answer]) -> Generator[tuple[str, list[As
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{server.server_address[1]}"
     try:
-        yield f"127.0.0.1:{server.server_address[1]}", asked
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TENSAFE_OCI_REGISTRY", host)
+            yield host, asked
     finally:
         server.shutdown()
         server.server_close()
@@ -194,6 +198,20 @@ def answering(answer: Callable[[Asked], Answer]) -> Generator[tuple[str, list[As
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSAFE_OCI_USERNAME", "u")
     monkeypatch.setenv("TENSAFE_OCI_PASSWORD", "p")
+
+
+def test_credentials_are_for_the_registry_that_is_named_with_them(
+    home: Path, credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        return 401, {}, {"WWW-Authenticate": 'Basic realm="x"'}
+
+    with answering(answer) as (host, asked):
+        for named in ("", "registry.example:443"):
+            monkeypatch.setenv("TENSAFE_OCI_REGISTRY", named)
+            with pytest.raises(MarketplaceError, match="TENSAFE_OCI_REGISTRY"):
+                search("", f"oci://{host}/x")
+    assert {one.authorization for one in asked} == {""}
 
 
 def test_a_registry_that_wants_a_token(home: Path, credentials: None) -> None:
