@@ -126,6 +126,13 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def turns_of(row: Row) -> list[dict[str, Any]]:
+    """All turns of a row: prompt and answers."""
+    if "messages" in row:
+        return row["messages"]
+    return [*row["prompt"], *row["chosen"], *row["rejected"]]
+
+
 def as_row(candidate: Candidate, prompt: Chat, texts: dict[str, str]) -> Row:
     """The row of a candidate, with the words given (which marks may have been put into)."""
     answers = {part: [{"role": "assistant", "content": said}] for part, said in texts.items()}

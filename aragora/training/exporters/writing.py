@@ -69,7 +69,7 @@ def write_export(target: Path, run: Run, *, memory: Memory | None, is_parquet: b
             lines = (line for line, stays in zip(spool.lines(), keep, strict=True) if stays)
             many = 0
             if options.replay:
-                old = Replay(options.replay, layout, run.memory, run.screen.seen, run.tally)
+                old = Replay(options.replay, layout, run.memory, run.screen, run.tally)
                 many = min(len(old), rows_needed(stay, options.replay_share))
                 lines = interleaved(lines, stay, old.chosen(many, options.seed), many)
             replayed += many

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -91,6 +92,29 @@ def test_a_fifth_is_replayed_without_what_was_removed(memory: Memory, tmp_path: 
     again = tmp_path / "again.jsonl"
     SFTExporter(memory).write(again, replay=(old,), replay_share=0.4, **since)
     assert again.read_bytes() == new.read_bytes()
+
+
+def test_earlier_rows_pass_the_filters_of_today(memory: Memory, tmp_path: Path) -> None:
+    old, new, marked = (tmp_path / name for name in ("old.jsonl", "new.jsonl", "marked.jsonl"))
+    hold(memory, "Whom to ask?", [["Ask anna@example.org about it"], ["nobody"]])
+    hold(memory, "Who wrote Faust?", [["Goethe"], ["Austen"]])
+    hold(memory, "Which colour?", [["blue"], ["red"]], split="held_out")
+    everything: dict[str, Any] = {"pii": "keep", "splits": ("train", "held_out")}
+    assert SFTExporter(memory).write(old, **everything).report.rows == 3
+    fill(memory, last=8)
+    faust = tmp_path / "faust.jsonl"
+    faust.write_text('{"question": "Who wrote Faust?", "answer": "Goethe"}\n', "utf-8")
+    fresh: dict[str, Any] = {"replay": (old,), "replay_share": 0.5, "benchmarks": (faust,)}
+    report = SFTExporter(memory).write(new, **fresh).report
+    assert "anna@example.org" not in new.read_text("utf-8")
+    assert report.replayed == 0
+    assert report.left_out["an earlier row with personal data or secrets"] == 1
+    assert report.left_out["an earlier row in a benchmark or held out"] == 2
+    since = {"since": lines(new)[2]["provenance"]["at"] - 1e-6}
+    SFTExporter(memory).write(marked, pii="redact", **fresh, **since)
+    (row,) = (r for r in lines(marked) if r["provenance"]["is_replayed"])
+    assert words(row, "messages") == "Ask [EMAIL] about it"
+    assert row["provenance"]["is_redacted"]
 
 
 def test_a_file_that_is_no_export_is_not_replayed(memory: Memory, tmp_path: Path) -> None:
