@@ -75,8 +75,14 @@ class TrainingWork:
         result = carry_out(
             plan, served, folder, self._registry, on_progress=on_progress, on_stage=on_stage
         )
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        self._put_away(control, folder.parent)
         return result.to_json()
+
+    def _put_away(self, control: JobControl, home: Path) -> None:
+        """Remove the state of all attempts; raises LeaseLostError where another goes on with it."""
+        # A worker that was slow has finished too, perhaps beside the one that has the job now.
+        control.queue.renew(control.lease)
+        shutil.rmtree(home, ignore_errors=True)
 
     def _records(self, control: JobControl, part: str) -> TrainingRecords:
         kept = control.queue.data(control.lease.job.job_id, part)
