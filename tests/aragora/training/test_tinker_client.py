@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aragora.agents.api_agents import TinkerAgent
-from aragora.errors import TrainingDataError, TrainingError, UsageError
+from aragora.errors import AdapterRefusedError, TrainingDataError, TrainingError, UsageError
 from aragora.training import (
     JobStatus,
     ModelRegistry,
@@ -166,6 +167,33 @@ def test_training_goes_on_from_a_parent_of_its_rank(
         "ann", model_id=child.model_id, find_model=lambda m: registry.get(m).checkpoint
     )
     assert agent.identity().adapter == "child-v1"
+
+
+def test_an_agent_speaks_with_what_was_trained_here_and_with_nothing_from_elsewhere(
+    registry: ModelRegistry,
+    trained: tuple[TrainingResult, list[TrainingProgress]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result, _ = trained
+    monkeypatch.setenv("TINKER_MODEL_REGISTRY", str(registry.path))
+    known = registry.get(result.model_id)
+    agent = TinkerAgent("ann", engine="embedded", model_id=result.model_id)
+    assert agent.identity().adapter_digest == known.adapter_digest
+    other = ModelRegistry(tmp_path / "other.json")
+
+    async def restore() -> str:
+        client = await opened(registry)
+        await client.save_checkpoint(result.model_id, tmp_path / "folder")
+        elsewhere = await opened(other)
+        return await elsewhere.load_checkpoint(tmp_path / "folder", adapter_name="from-a-folder")
+
+    from_folder = asyncio.run(restore())
+    other.register(replace(known, model_id="exchanged", adapter_digest="0" * 64))
+    monkeypatch.setenv("TINKER_MODEL_REGISTRY", str(other.path))
+    for model_id, words in ((from_folder, "let the package in"), ("exchanged", "answers with")):
+        with pytest.raises(AdapterRefusedError, match=words):
+            TinkerAgent("ann", engine="embedded", model_id=model_id).open()
 
 
 def test_a_deleted_model_is_not_sampled(
