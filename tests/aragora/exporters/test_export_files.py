@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from held_debates import hold, words
+from held_debates import hold, rate, words
 from typer.testing import CliRunner
 
 from aragora.cli import application
@@ -72,6 +74,33 @@ def test_pages_cover_everything_once(memory: Memory) -> None:
         after = page.report.next_after
     assert found == whole
     assert len(whole) == len(COLOURS)
+
+
+def test_a_limit_ends_the_reading(memory: Memory) -> None:
+    fill(memory, last=3)
+    for number in range(4):
+        hold(memory, f"Which size is {number}?", [["small"], ["large"]], confidence=0.5)
+    report = SFTExporter(memory).export(limit=3).report
+    assert (report.rows, report.records_read) == (3, 4)
+
+
+def test_a_page_gets_on_beside_patterns(memory: Memory) -> None:
+    rate(memory, domain="reading", bob=1700.0, cem=1700.0, dan=1700.0)
+    said = [["Answer: blue"], ["The sky.\nAnswer: blue"], ["The sea.\nAnswer: blue"], ["red"]]
+    stored = hold(memory, "Which colour?", said, critique=True)
+    for number in range(3):
+        judged = replace(stored.critiques[0], issue=f"flaw {number}", suggestion="m", improved=True)
+        memory.standings.count_pattern(judged, "reading", time.time())
+    for limit in (1, 5):
+        report = SFTExporter(memory).export(limit=limit, near_duplicates=1.0).report
+        assert report.next_after != ""
+        assert report.by_source.get("pattern", 0) <= limit // 5
+
+
+def test_replay_is_not_ignored_where_it_can_t_be_done(memory: Memory, tmp_path: Path) -> None:
+    for ask in (SFTExporter(memory).export, lambda **o: list(SFTExporter(memory).stream(**o))):
+        with pytest.raises(UsageError, match="replay"):
+            ask(replay=(tmp_path / "old.jsonl",))
 
 
 def test_a_fifth_is_replayed_without_what_was_removed(memory: Memory, tmp_path: Path) -> None:

@@ -266,6 +266,9 @@ def test_a_scheduled_job_trains_and_its_state_can_be_carried_away(
                 await scheduler.schedule_sft(min_confidense=0.8)
             with pytest.raises(UsageError, match="min_confidence"):
                 await scheduler.schedule_combined(min_confidence=0.8)
+            limited = await scheduler.schedule_combined(sft_export={"limit": 3}, job_id="limited")
+            assert (limited.settings.sft.limit, limited.settings.sft.options) == (3, {})
+            assert scheduler.cancel_job("limited")
             done = await scheduler.wait_for_job(job.job_id, timeout_s=200)
             failed = await scheduler.wait_for_job(bad.job_id, timeout_s=200)
             scheduler.save_state(tmp_path / "state.json")
@@ -280,6 +283,7 @@ def test_a_scheduled_job_trains_and_its_state_can_be_carried_away(
         assert {job.job_id for job in scheduler.load_state(tmp_path / "state.json")} == {
             "one",
             "job-id",
+            "limited",
         }
         assert scheduler.load_state(tmp_path / "state.json") == []
         assert scheduler.get_job("job-id").error == failed.error
