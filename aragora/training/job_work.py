@@ -21,6 +21,7 @@ from aragora.training.training_records import TrainingRecords, read_records
 
 if TYPE_CHECKING:
     from aragora.memory.store import Memory
+    from aragora.training.exporters.rows import TrainingRows
 
 PARTS: dict[JobKind, tuple[str, ...]] = {
     "sft": ("sft",),
@@ -122,13 +123,19 @@ def folder_name(job_id: str) -> str:
 
 
 def export_part(memory: Memory, part: str, job: TrainingJob) -> tuple[list[dict[str, Any]], str]:
-    """Rows for one part of a job from the debates, and an account of what was left out."""
+    """Rows for one part of a job from the debates, and an account of what was left out.
+
+    The database notes whose words they hold.
+    """
     from aragora.training.exporters import DPOExporter, GauntletExporter, SFTExporter
 
     exporters = {"sft": SFTExporter, "dpo": DPOExporter, "gauntlet": GauntletExporter}
     settings: ExportSettings = job.settings.dpo if part == "dpo" else job.settings.sft
-    rows: Any = exporters[part](memory).export(limit=settings.limit, **settings.options)
-    return list(rows), str(rows.report.explain())
+    rows: TrainingRows = exporters[part](memory).export(
+        register=True, limit=settings.limit, **settings.options
+    )
+    told = f"\ntraining set {rows.training_set_id}" if rows else ""
+    return list(rows), f"{rows.report.explain()}{told}"
 
 
 def _check(plan: TrainingPlan, job: TrainingJob) -> None:

@@ -31,7 +31,7 @@ from aragora.training.exporters.options import (
 )
 from aragora.training.exporters.rows import Candidate, ExportReport, Row, Tally, TrainingRows
 from aragora.training.exporters.screening import Screen
-from aragora.training.exporters.writing import Export, write_export
+from aragora.training.exporters.writing import Export, register_rows, write_export
 
 Group = tuple[str, list[Candidate]]
 _PAGE = 1000
@@ -60,8 +60,12 @@ class Exporter(ABC, Generic[OptionsT]):
         """The filters on debates one after the other, by what is left after each."""
         return list(narrowing(options))
 
-    def export(self, options: OptionsT | None = None, **given: Any) -> TrainingRows:
+    def export(
+        self, options: OptionsT | None = None, *, register: bool = False, **given: Any
+    ) -> TrainingRows:
         """All rows in memory, with their report; options as keywords or as one object.
+
+        `register` notes whose words they hold, as `write` does: for rows that are trained on.
 
         Raises UsageError for an option that isn't there or out of range, and for `replay`, which is
         mixed into files.
@@ -80,7 +84,8 @@ class Exporter(ABC, Generic[OptionsT]):
                 run.tally.drop("nearly a repetition", len(gone))
                 run.tally.rows.subtract(gone)
                 rows = [row for row, stays in zip(rows, keep, strict=True) if stays]
-            return TrainingRows(rows, run.report(len(rows)))
+            identity = register_rows(memory, run, rows) if register and rows else None
+            return TrainingRows(rows, run.report(len(rows)), identity)
 
     def stream(self, options: OptionsT | None = None, **given: Any) -> Generator[Row]:
         """Rows one by one. Repetitions are left out, near-repetitions are not looked for.

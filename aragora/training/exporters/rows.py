@@ -104,11 +104,16 @@ class ExportReport:
 
 
 class TrainingRows(list[Row]):
-    """Rows in order, with the `report` of how they came about."""
+    """Rows in order, with the `report` of how they came about.
 
-    def __init__(self, rows: list[Row], report: ExportReport) -> None:
+    `training_set_id` is what the database knows them by, None unless they were registered.
+    """
+
+    def __init__(
+        self, rows: list[Row], report: ExportReport, training_set_id: str | None = None
+    ) -> None:
         super().__init__(rows)
-        self.report = report
+        self.report, self.training_set_id = report, training_set_id
 
     @property
     def conversations(self) -> list[Row]:

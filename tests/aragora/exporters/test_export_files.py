@@ -18,7 +18,9 @@ from aragora.cli import application
 from aragora.cli.training import main
 from aragora.errors import UsageError
 from aragora.memory import Memory
-from aragora.training import DPOExporter, SFTExporter
+from aragora.training import DPOExporter, JobStatus, SFTExporter
+from aragora.training.job_records import JobSettings, TrainingJob
+from aragora.training.job_work import export_part
 
 COLOURS = ("blue", "red", "green", "white", "black", "pink", "brown", "grey", "amber", "cyan")
 
@@ -47,6 +49,21 @@ def test_a_file_is_registered_carded_and_named_when_a_person_is_removed(
     deletion = memory.usage.delete_subject("blue")
     assert deletion.training_sets == [file.training_set_id]
     assert sorted(p.name for p in file.path.parent.iterdir()) == ["sft.card.md", "sft.jsonl"]
+
+
+def test_rows_that_are_trained_on_are_registered_as_a_file_of_them(
+    memory: Memory, tmp_path: Path
+) -> None:
+    fill(memory, last=3)
+    job = TrainingJob("j", "sft", "nano", "", JobSettings(), JobStatus.PENDING, 0, 0.0)
+    rows, told = export_part(memory, "sft", job)
+    (file,) = SFTExporter(memory).write(tmp_path / "sft.jsonl").files
+    assert rows == lines(file.path)
+    made = memory.usage.training_sets_of([rows[0]["provenance"]["debate_id"]])
+    assert len(made) == 2
+    assert {one.digest for one in made} == {file.digest}
+    assert made[0].id in told
+    assert made[0].id in memory.usage.delete_subject("blue").training_sets
 
 
 def test_without_rows_there_is_no_file(memory: Memory, tmp_path: Path) -> None:
