@@ -134,6 +134,11 @@ def test_a_saved_model_comes_back_from_its_folder(
         restored = await other.load_checkpoint(folder)
         one = await client.sample("Say 5.", result.model_id, temperature=0.0, max_tokens=8)
         two = await other.sample("Say 5.", restored, temperature=0.0, max_tokens=8)
+        config = json.loads((folder / "adapter_config.json").read_text())
+        changed = json.dumps({**config, "lora_alpha": 1000})
+        (folder / "adapter_config.json").write_text(changed)
+        with pytest.raises(TrainingError, match="alpha 1000"):
+            await other.sample("Say 5.", restored)
         (folder / "adapter_model.safetensors").write_bytes(b"other")
         with pytest.raises(TrainingError, match="no longer holds"):
             await other.sample("Say 5.", restored)
