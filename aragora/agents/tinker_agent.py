@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Voting = Literal["written", "likelihood"]
-STREAM_TOKENS = 8
 _BRIEF_QUOTE_CHARS = 240
 _BRIEF_TOTAL_CHARS = 720
 
@@ -194,34 +193,18 @@ class TinkerAgent(ChatAgent):
     async def stream(self, task: str, context: Context | None = None) -> AsyncIterator[str]:
         """`respond` in pieces, each given out before the next one is computed.
 
-        The SDK has no streaming: a few tokens are sampled at a time, each piece behind the ones
-        before. At temperature 0 the pieces join to what `respond` gives.
+        At temperature 0 the pieces join to what `respond` gives.
         """
         context = context or Context()
         served = await asyncio.to_thread(self.open)
         path, _ = self._active
         temperature = self.temperature if context.temperature is None else context.temperature
         prompt = served.prompt_tokens(self._prompts.respond(task, context).messages)
-        said: list[int] = []
-        given = ""
-        while len(said) < context.max_tokens:
-            piece = await served.sample(
-                path,
-                [*prompt, *said],
-                seed=context.seed + len(said),
-                temperature=temperature,
-                max_tokens=min(STREAM_TOKENS, context.max_tokens - len(said)),
-            )
-            said.extend(piece.tokens)
-            whole = served.chat.decode(said)
-            is_over = piece.stop_reason == "stop" or not piece.tokens
-            # A character may be split between pieces: an unfinished one waits for its end.
-            ready = whole if is_over else whole.rstrip("\ufffd")
-            if ready.startswith(given) and len(ready) > len(given):
-                yield ready[len(given) :]
-                given = ready
-            if is_over:
-                break
+        pieces = served.sample_pieces(
+            path, prompt, seed=context.seed, temperature=temperature, max_tokens=context.max_tokens
+        )
+        async for piece in pieces:
+            yield piece
 
     async def vote(
         self, task: str, candidates: Sequence[Candidate], context: Context | None = None
