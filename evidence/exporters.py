@@ -46,7 +46,8 @@ def crowd(debates: int) -> tuple[dict[str, Any], bool]:
     holds = (
         dpo["peak_rss_mb"] < MAX_RSS_MB
         and figures["sft"]["peak_rss_mb"] < MAX_RSS_MB
-        and dpo["exported"] == planted["pair"] == verify["checked"]
+        and figures["sft"]["exported"] > 0
+        and 0 < dpo["exported"] == planted["pair"] == verify["checked"]
         and not verify["wrong"]
     )
     return figures, holds

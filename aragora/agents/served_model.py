@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tinker_engine.connection import Connection
 
 SHORT_CONTEXT = 2048
+PIECE_TOKENS = 8
 _opened: dict[tuple[str | None, ...], ServedModel] = {}
 _opening = threading.Lock()
 _SETTINGS = ("TINKER_BASE_URL", "TINKER_API_KEY", "TINKER_BASE_MODEL", "TINKER_ENGINE_BASE_MODEL")
@@ -147,6 +148,41 @@ class ServedModel:
             len(tokens),
             str(sequence.stop_reason),
         )
+
+    async def sample_pieces(
+        self,
+        path: str | None,
+        tokens: Sequence[int],
+        *,
+        seed: int,
+        temperature: float,
+        max_tokens: int,
+    ) -> AsyncIterator[str]:
+        """One sample in pieces, each given out before the next one is computed.
+
+        The SDK has no streaming: a few tokens are sampled at a time, each piece behind the ones
+        before. At temperature 0 the pieces join to what `sample` gives.
+        """
+        said: list[int] = []
+        given = ""
+        while len(said) < max_tokens:
+            piece = await self.sample(
+                path,
+                [*tokens, *said],
+                seed=seed + len(said),
+                temperature=temperature,
+                max_tokens=min(PIECE_TOKENS, max_tokens - len(said)),
+            )
+            said.extend(piece.tokens)
+            whole = self.chat.decode(said)
+            is_over = piece.stop_reason == "stop" or not piece.tokens
+            # A character may be split between pieces: an unfinished one waits for its end.
+            ready = whole if is_over else whole.rstrip("\ufffd")
+            if ready.startswith(given) and len(ready) > len(given):
+                yield ready[len(given) :]
+                given = ready
+            if is_over:
+                break
 
     async def logprob(
         self, path: str | None, messages: Sequence[ChatMessage], answer: str

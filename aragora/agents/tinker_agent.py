@@ -4,7 +4,9 @@
     reply = await agent.respond("Which is dearer, $5 or $7?")
 
 Everything is sampled through the official SDK (`tinker_engine.connect`). An adapter is used only
-after `admit` (see `aragora.agents.adapters`); a refused one leaves the agent as it was.
+after `admit` (see `aragora.agents.adapters`); a refused one leaves the agent as it was. Besides, a
+`model_id` names what was trained on the engine itself: by the registry, which answers for its
+digest, or by a `tinker://` path, for which the caller does. Files from elsewhere have to be let in.
 """
 
 from __future__ import annotations
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Voting = Literal["written", "likelihood"]
-STREAM_TOKENS = 8
 _BRIEF_QUOTE_CHARS = 240
 _BRIEF_TOTAL_CHARS = 720
 
@@ -52,7 +53,9 @@ class TinkerAgent(ChatAgent):
     Args:
         name: what ratings are kept under.
         model: base model (name, alias); None is TINKER_BASE_MODEL or the engine's own.
-        model_id: a `tinker://` path of sampler weights, or an id that `find_model` knows.
+        model_id: a `tinker://` path of sampler weights, or an id that `find_model` knows. Opening
+            raises AdapterRefusedError for a model that the registry got from a folder or a path,
+            or that answers with other weights than were registered.
         adapter: an admitted adapter to begin with.
         role: proposer, critic or judge.
         voting: `written` asks for a choice and a confidence; `likelihood` takes both from the
@@ -94,6 +97,7 @@ class TinkerAgent(ChatAgent):
         self._paths: dict[str, str] = {}
         # What answers: path and digest belong together and change in one assignment.
         self._active: tuple[str | None, AdmittedAdapter | None] = (None, None)
+        self._model_digest: str | None = None
         if adapter is not None:
             self.set_adapter(adapter)
 
@@ -189,34 +193,18 @@ class TinkerAgent(ChatAgent):
     async def stream(self, task: str, context: Context | None = None) -> AsyncIterator[str]:
         """`respond` in pieces, each given out before the next one is computed.
 
-        The SDK has no streaming: a few tokens are sampled at a time, each piece behind the ones
-        before. At temperature 0 the pieces join to what `respond` gives.
+        At temperature 0 the pieces join to what `respond` gives.
         """
         context = context or Context()
         served = await asyncio.to_thread(self.open)
         path, _ = self._active
         temperature = self.temperature if context.temperature is None else context.temperature
         prompt = served.prompt_tokens(self._prompts.respond(task, context).messages)
-        said: list[int] = []
-        given = ""
-        while len(said) < context.max_tokens:
-            piece = await served.sample(
-                path,
-                [*prompt, *said],
-                seed=context.seed + len(said),
-                temperature=temperature,
-                max_tokens=min(STREAM_TOKENS, context.max_tokens - len(said)),
-            )
-            said.extend(piece.tokens)
-            whole = served.chat.decode(said)
-            is_over = piece.stop_reason == "stop" or not piece.tokens
-            # A character may be split between pieces: an unfinished one waits for its end.
-            ready = whole if is_over else whole.rstrip("\ufffd")
-            if ready.startswith(given) and len(ready) > len(given):
-                yield ready[len(given) :]
-                given = ready
-            if is_over:
-                break
+        pieces = served.sample_pieces(
+            path, prompt, seed=context.seed, temperature=temperature, max_tokens=context.max_tokens
+        )
+        async for piece in pieces:
+            yield piece
 
     async def vote(
         self, task: str, candidates: Sequence[Candidate], context: Context | None = None
@@ -264,24 +252,42 @@ class TinkerAgent(ChatAgent):
         self, served: ServedModel, path: str | None, member: AdmittedAdapter | None
     ) -> AgentIdentity:
         name = member.name if member else (self._model_id if path is not None else None)
-        digest = member.digest if member else None
+        digest = member.digest if member else (self._model_digest if path is not None else None)
         return AgentIdentity("tinker", served.name, served.base_digest, name, digest)
 
     def _path_of(self, model_id: str, served: ServedModel) -> str:
-        if model_id.startswith("tinker://"):
-            return model_id
-        if self._find_model is not None:
-            return self._find_model(model_id)
-        from aragora.training.checkpoints import weights_path
+        """The path of a model; notes the digest that answers there, where the server tells it."""
+        from aragora.training.checkpoints import served_digest
         from aragora.training.model_registry import get_registry
 
-        model = get_registry().get(model_id)
-        if model.base_model != served.name:
-            raise UsageError(
-                f"model {model_id!r} was trained on {model.base_model}, and agent {self._name!r} "
-                f"speaks to {served.name}; give model={model.base_model!r}"
+        expected = ""
+        if model_id.startswith("tinker://"):
+            path = model_id
+        elif self._find_model is not None:
+            path = self._find_model(model_id)
+        else:
+            model = get_registry().get(model_id)
+            if model.base_model != served.name:
+                raise UsageError(
+                    f"model {model_id!r} was trained on {model.base_model}, and agent "
+                    f"{self._name!r} speaks to {served.name}; give model={model.base_model!r}"
+                )
+            if not model.checkpoint:
+                raise UsageError(f"{model_id!r} has no weights: {model.notes or 'none were kept'}")
+            if not model.is_trained_here:
+                raise AdapterRefusedError(
+                    f"model {model_id!r} was not trained here ({model.notes or 'registered'}): "
+                    "pack its adapter, and let the package in with admit"
+                )
+            path, expected = model.checkpoint, model.adapter_digest
+        digest = served_digest(served, path)
+        if expected and digest != expected:
+            raise AdapterRefusedError(
+                f"{path} answers with {digest[:12] or 'a digest that it does not tell'}, and "
+                f"{model_id!r} was registered with {expected[:12]}"
             )
-        return weights_path(model, served)
+        self._model_digest = digest or None
+        return path
 
     def _load(self, served: ServedModel, member: AdmittedAdapter) -> str:
         """The path of an adapter on the engine; its package must still be what was admitted."""

@@ -297,7 +297,7 @@ def _exported(
     exporter = {"sft": SFTExporter, "dpo": DPOExporter, "gauntlet": GauntletExporter}[kind]
     if domain != "general":
         options["domains"] = (domain,)
-    rows = exporter(database).export(limit=limit, **options)
+    rows = exporter(database).export(register=True, limit=limit, **options)
     print(rows.report.explain(), file=sys.stderr)
     if not rows:
         print(
@@ -305,6 +305,7 @@ def _exported(
             file=sys.stderr,
         )
         raise SystemExit(1)
+    print(f"training set {rows.training_set_id}", file=sys.stderr)
     return rows
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from aragora.agents.served_model import ServedModel
 
 STATE_FILE = "training_state.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 FORMAT = 1
 # The engine keeps an upload for a day; it is sent again well before.
 _UPLOAD_KEPT_S = 12 * 3600.0
-_uploaded: dict[tuple[str, str], tuple[str, float]] = {}
+_uploaded: dict[tuple[str, str, str], tuple[str, float]] = {}
 ServedOf = Callable[[str | None], "ServedModel"]
 
 
@@ -42,22 +42,30 @@ class Saved:
 def weights_path(model: ModelMetadata, served: ServedModel) -> str:
     """The `tinker://` path to sample a registered model from; a folder is given to the engine.
 
-    Raises UsageError when its weights were deleted, TrainingError when a folder's files are no
-    longer those that were registered.
+    Raises UsageError when its weights were deleted, TrainingError when a folder's weights, rank or
+    alpha are no longer those that were registered.
     """
     if model.checkpoint.startswith("tinker://"):
         return model.checkpoint
     if not model.checkpoint:
         raise UsageError(f"{model.model_id!r} has no weights: {model.notes or 'none were kept'}")
     folder = Path(model.checkpoint)
-    if model.adapter_digest and digest_of_weights(folder) != model.adapter_digest:
+    digest = digest_of_weights(folder)
+    if model.adapter_digest and digest != model.adapter_digest:
         raise TrainingError(
             f"{folder} no longer holds what was registered as {model.model_id!r}; load it anew "
             "with load_checkpoint"
         )
-    key = (served.connection.base_url, digest_of_weights(folder))
+    # The weights alone don't say with which alpha they are applied.
+    key = (served.connection.base_url, digest, _digest_of(folder / CONFIG_FILE))
     path, until = _uploaded.get(key, ("", 0.0))
     if time.monotonic() > until:
+        shape = _shape(folder)
+        if shape != (model.lora_rank or shape[0], model.lora_alpha or shape[1]):
+            raise TrainingError(
+                f"{folder} says rank {shape[0]} and alpha {shape[1]:g}; {model.model_id!r} was "
+                f"registered with {model.lora_rank} and {model.lora_alpha}"
+            )
         path = served.upload(folder)
         _uploaded[key] = (path, time.monotonic() + _UPLOAD_KEPT_S)
     return path
@@ -65,10 +73,24 @@ def weights_path(model: ModelMetadata, served: ServedModel) -> str:
 
 def digest_of_weights(folder: Path) -> str:
     """Hex SHA-256 of a PEFT folder's safetensors file; raises TrainingError without one."""
+    return _digest_of(folder / WEIGHTS_FILE)
+
+
+def _digest_of(path: Path) -> str:
     try:
-        return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise TrainingError(f"{folder}: no {WEIGHTS_FILE} can be read: {error.strerror}") from error
+        raise TrainingError(
+            f"{path.parent}: no {path.name} can be read: {error.strerror}"
+        ) from error
+
+
+def _shape(folder: Path) -> tuple[int, float]:
+    """Rank and alpha of a PEFT folder; raises CheckpointError for one that can't be used."""
+    from tinker_engine.models.adapter_files import read_adapter
+
+    config = read_adapter(folder).config
+    return config.rank, config.alpha
 
 
 def served_digest(served: ServedModel, path: str) -> str:
@@ -166,6 +188,7 @@ def _restore_folder(
             f"{folder} was trained on another version of {served.name}; its answers there would "
             "not be its own"
         )
+    rank, alpha = _shape(folder)
     path = served.upload(folder)
     name = adapter_name or str(row.get("adapter_name") or folder.name)
     return registry.register_version(
@@ -179,8 +202,8 @@ def _restore_folder(
             checkpoint=str(folder.absolute()),
             # An uploaded adapter can be trained on; the engine keeps it for a day.
             training_checkpoint=path,
-            lora_rank=row.get("lora_rank"),
-            lora_alpha=row.get("lora_alpha"),
+            lora_rank=rank,
+            lora_alpha=alpha,
             adapter_digest=digest,
             training_set=str(row.get("training_set", "")),
             notes=f"loaded from {folder}",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+
+from pydantic import TypeAdapter
 
 from aragora.errors import JobError
 from aragora.training.job_queue import JobQueue
@@ -14,6 +16,8 @@ from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
 VERSION = 1
 _PARTS = ("sft", "dpo", "gauntlet")
 _FIELDS = {one.name for one in fields(TrainingJob)}
+_JOB = TypeAdapter(TrainingJob)
+_DATA = TypeAdapter(dict[Literal["sft", "dpo", "gauntlet"], list[dict[str, Any]]])
 
 
 def write_jobs(queue: JobQueue, path: Path) -> None:
@@ -58,7 +62,7 @@ def _row(queue: JobQueue, job: TrainingJob) -> dict[str, Any]:
     return {**facts, "data": {k: v for k, v in found.items() if v is not None}}
 
 
-def _job(row: dict[str, Any]) -> tuple[TrainingJob, dict[str, list[Any]]]:
+def _job(row: dict[str, Any]) -> tuple[TrainingJob, dict[Any, list[Any]]]:
     given = {k: v for k, v in row.items() if k in _FIELDS}
     status = JobStatus(given["status"])
     if status is JobStatus.RUNNING:
@@ -70,4 +74,5 @@ def _job(row: dict[str, Any]) -> tuple[TrainingJob, dict[str, list[Any]]]:
         worker="",
         attempts=0,
     )
-    return TrainingJob(**given), dict(row.get("data", {}))
+    # Types too: what the database refuses later would leave half of the file taken in.
+    return _JOB.validate_python(given), _DATA.validate_python(row.get("data", {}))

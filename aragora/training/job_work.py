@@ -21,6 +21,7 @@ from aragora.training.training_records import TrainingRecords, read_records
 
 if TYPE_CHECKING:
     from aragora.memory.store import Memory
+    from aragora.training.exporters.rows import TrainingRows
 
 PARTS: dict[JobKind, tuple[str, ...]] = {
     "sft": ("sft",),
@@ -75,8 +76,14 @@ class TrainingWork:
         result = carry_out(
             plan, served, folder, self._registry, on_progress=on_progress, on_stage=on_stage
         )
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        self._put_away(control, folder.parent)
         return result.to_json()
+
+    def _put_away(self, control: JobControl, home: Path) -> None:
+        """Remove the state of all attempts; raises LeaseLostError where another goes on with it."""
+        # A worker that was slow has finished too, perhaps beside the one that has the job now.
+        control.queue.renew(control.lease)
+        shutil.rmtree(home, ignore_errors=True)
 
     def _records(self, control: JobControl, part: str) -> TrainingRecords:
         kept = control.queue.data(control.lease.job.job_id, part)
@@ -116,13 +123,19 @@ def folder_name(job_id: str) -> str:
 
 
 def export_part(memory: Memory, part: str, job: TrainingJob) -> tuple[list[dict[str, Any]], str]:
-    """Rows for one part of a job from the debates, and an account of what was left out."""
+    """Rows for one part of a job from the debates, and an account of what was left out.
+
+    The database notes whose words they hold.
+    """
     from aragora.training.exporters import DPOExporter, GauntletExporter, SFTExporter
 
     exporters = {"sft": SFTExporter, "dpo": DPOExporter, "gauntlet": GauntletExporter}
     settings: ExportSettings = job.settings.dpo if part == "dpo" else job.settings.sft
-    rows: Any = exporters[part](memory).export(limit=settings.limit, **settings.options)
-    return list(rows), str(rows.report.explain())
+    rows: TrainingRows = exporters[part](memory).export(
+        register=True, limit=settings.limit, **settings.options
+    )
+    told = f"\ntraining set {rows.training_set_id}" if rows else ""
+    return list(rows), f"{rows.report.explain()}{told}"
 
 
 def _check(plan: TrainingPlan, job: TrainingJob) -> None:

@@ -160,10 +160,17 @@ class JobWorker:
             return None
 
     def _closing(self, lease: Lease, close: Callable[[], object]) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from tinker_engine.errors import StorageError
+
         try:
             close()
         except LeaseLostError as error:
             logger.warning("%s: %s", self.name, error)
+        # The lease runs out, and whoever looks next takes the job back.
+        except (SQLAlchemyError, StorageError) as error:
+            logger.warning("%s: job %s: end not stored: %s", self.name, lease.job.job_id, error)
 
 
 def is_passing(error: BaseException) -> bool:

@@ -61,6 +61,11 @@ class ModelMetadata:
         return any(v is not None for v in (self.elo_rating, self.win_rate, self.calibration_score))
 
     @property
+    def is_trained_here(self) -> bool:
+        """Whether a training registered it, and its weights are the engine's own."""
+        return bool(self.training_set) and self.checkpoint.startswith("tinker://")
+
+    @property
     def is_usable(self) -> bool:
         """Neither deprecated nor archived."""
         return self.status in ("active", "promoted")

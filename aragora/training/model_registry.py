@@ -8,6 +8,7 @@ evaluated one is, and says so.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -44,12 +45,16 @@ class ModelRegistry:
         )
 
     def register(self, metadata: ModelMetadata) -> ModelMetadata:
-        """Add a model, or replace what is known of it but for its creation time."""
+        """Add a model, or replace what is known of it but for its creation time.
+
+        Raises RegistryError for a promoted one, unless these very weights were promoted before.
+        """
         if not metadata.model_id.strip():
             raise RegistryError("a model needs a model_id")
 
         def edit(models: dict[str, ModelMetadata]) -> ModelMetadata:
             known = models.get(metadata.model_id)
+            _check_status(metadata, known)
             parent = metadata.parent_model_id
             if parent and parent not in models:
                 raise RegistryError(f"the parent {parent!r} of {metadata.model_id!r} is unknown")
@@ -74,6 +79,7 @@ class ModelRegistry:
             for model in models.values():
                 if metadata.training_run and model.training_run == metadata.training_run:
                     return model
+            _check_status(metadata, None)
             if metadata.parent_model_id:
                 _known(models, metadata.parent_model_id, self._store.place)
             number = given
@@ -117,6 +123,8 @@ class ModelRegistry:
         evaluation: str = "",
     ) -> ModelMetadata:
         """Record what an evaluation measured; what is not given stays."""
+        if elo_rating is not None and not math.isfinite(elo_rating):
+            raise RegistryError(f"elo_rating is {elo_rating}; expected a finite number")
         for name, value in (("win_rate", win_rate), ("calibration_score", calibration_score)):
             if value is not None and not 0.0 <= value <= 1.0:
                 raise RegistryError(f"{name} is {value}; expected a number from 0 to 1")
@@ -232,6 +240,21 @@ def _parsed(documents: Documents, place: str) -> dict[str, ModelMetadata]:
         return {name: from_document(row) for name, row in documents.items()}
     except (TypeError, ValueError) as error:
         raise RegistryError(f"{place}: not a model registry ({error}); restore it") from error
+
+
+def _check_status(metadata: ModelMetadata, known: ModelMetadata | None) -> None:
+    """Refuse what would be promoted without having been evaluated."""
+    if metadata.status == "promoted" and (
+        known is None or known.status != "promoted" or _weights(known) != _weights(metadata)
+    ):
+        raise RegistryError(
+            f"{metadata.model_id or metadata.adapter_name!r} can't be registered as promoted: "
+            "register it as active, record its evaluation with update_metrics, and promote it"
+        )
+
+
+def _weights(model: ModelMetadata) -> tuple[str, str, str]:
+    return model.base_model, model.checkpoint, model.adapter_digest
 
 
 def _known(models: dict[str, ModelMetadata], model_id: str, place: str) -> ModelMetadata:

@@ -16,7 +16,6 @@ from tinker_engine.recipes.chat_format import ChatMessage
 if TYPE_CHECKING:
     from aragora.agents.served_model import ServedModel
 
-PIECE_TOKENS = 8
 _CONNECT_S, _SILENCE_S = 10.0, 300.0
 
 
@@ -36,7 +35,13 @@ async def stream_answer(
     pieces = (
         _streamed(served, path, messages, temperature, max_tokens, seed)
         if served.connection.capabilities()
-        else _sampled(served, path, messages, temperature, max_tokens, seed)
+        else served.sample_pieces(
+            path,
+            served.prompt_tokens(messages),
+            seed=seed,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
     )
     async for piece in pieces:
         yield piece
@@ -91,34 +96,3 @@ def _piece(line: str) -> str:
     if "error" in event:
         raise TrainingError(f"sampling failed: {event['error'].get('message', event['error'])}")
     return "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-
-
-async def _sampled(
-    served: ServedModel,
-    path: str | None,
-    messages: Sequence[ChatMessage],
-    temperature: float,
-    max_tokens: int,
-    seed: int,
-) -> AsyncIterator[str]:
-    prompt = served.prompt_tokens(messages)
-    said: list[int] = []
-    given = ""
-    while len(said) < max_tokens:
-        piece = await served.sample(
-            path,
-            [*prompt, *said],
-            seed=seed + len(said),
-            temperature=temperature,
-            max_tokens=min(PIECE_TOKENS, max_tokens - len(said)),
-        )
-        said.extend(piece.tokens)
-        whole = served.chat.decode(said)
-        is_over = piece.stop_reason == "stop" or not piece.tokens
-        # A character may be split between pieces: an unfinished one waits for its end.
-        ready = whole if is_over else whole.rstrip("\ufffd")
-        if ready.startswith(given) and len(ready) > len(given):
-            yield ready[len(given) :]
-            given = ready
-        if is_over:
-            break

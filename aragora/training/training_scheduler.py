@@ -29,6 +29,7 @@ from aragora.training.exporters.options import (
     GauntletOptions,
     SFTOptions,
     read_options,
+    without_replay,
 )
 from aragora.training.job_queue import FIRST_RETRY_S, JobQueue, QueueLimits
 from aragora.training.job_records import (
@@ -355,8 +356,9 @@ def _split_options(
 def _export_settings(
     export_type: type[ExportOptions], given: Mapping[str, Any], limit: int | None
 ) -> ExportSettings:
-    options = read_options(export_type, dict(given))
-    return ExportSettings(options=options.model_dump(mode="json", exclude_unset=True), limit=limit)
+    options = without_replay(read_options(export_type, dict(given)))
+    dumped = options.model_dump(mode="json", exclude_unset=True, exclude={"limit"})
+    return ExportSettings(options=dumped, limit=options.limit if limit is None else limit)
 
 
 def _status(status: JobStatus | str) -> JobStatus:

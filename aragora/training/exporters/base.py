@@ -23,10 +23,15 @@ from aragora.training.exporters.benchmarks import (
     registered,
 )
 from aragora.training.exporters.near_rows import kept_rows
-from aragora.training.exporters.options import ExportOptions, OptionsT, read_options
+from aragora.training.exporters.options import (
+    ExportOptions,
+    OptionsT,
+    read_options,
+    without_replay,
+)
 from aragora.training.exporters.rows import Candidate, ExportReport, Row, Tally, TrainingRows
 from aragora.training.exporters.screening import Screen
-from aragora.training.exporters.writing import Export, write_export
+from aragora.training.exporters.writing import Export, register_rows, write_export
 
 Group = tuple[str, list[Candidate]]
 _PAGE = 1000
@@ -55,12 +60,17 @@ class Exporter(ABC, Generic[OptionsT]):
         """The filters on debates one after the other, by what is left after each."""
         return list(narrowing(options))
 
-    def export(self, options: OptionsT | None = None, **given: Any) -> TrainingRows:
+    def export(
+        self, options: OptionsT | None = None, *, register: bool = False, **given: Any
+    ) -> TrainingRows:
         """All rows in memory, with their report; options as keywords or as one object.
 
-        Raises UsageError for an option that isn't there or out of range.
+        `register` notes whose words they hold, as `write` does: for rows that are trained on.
+
+        Raises UsageError for an option that isn't there or out of range, and for `replay`, which is
+        mixed into files.
         """
-        chosen = self._options(options, given)
+        chosen = without_replay(self._options(options, given))
         with self._opened() as memory:
             run = self._begin(memory, chosen)
             rows = list(run.rows())
@@ -74,11 +84,15 @@ class Exporter(ABC, Generic[OptionsT]):
                 run.tally.drop("nearly a repetition", len(gone))
                 run.tally.rows.subtract(gone)
                 rows = [row for row, stays in zip(rows, keep, strict=True) if stays]
-            return TrainingRows(rows, run.report(len(rows)))
+            identity = register_rows(memory, run, rows) if register and rows else None
+            return TrainingRows(rows, run.report(len(rows)), identity)
 
     def stream(self, options: OptionsT | None = None, **given: Any) -> Generator[Row]:
-        """Rows one by one. Repetitions are left out, near-repetitions are not looked for."""
-        chosen = self._options(options, given)
+        """Rows one by one. Repetitions are left out, near-repetitions are not looked for.
+
+        Raises UsageError as `export`.
+        """
+        chosen = without_replay(self._options(options, given))
         with self._opened() as memory:
             yield from self._begin(memory, chosen).rows()
 
@@ -150,15 +164,22 @@ class Run:
     memory: Memory
 
     def rows(self) -> Iterator[Row]:
-        """Rows up to the limit. A debate that doesn't fit as a whole is left to the next page."""
+        """Rows up to the limit, where reading ends: the next page may turn out to be empty.
+
+        A debate that doesn't fit as a whole is left to the next page, and cut where it is the first
+        one of a page, which has to get on.
+        """
         made, limit = 0, self.options.limit
         for debate_id, candidates in self.groups:
+            if limit is not None and made >= limit:
+                self.tally.is_complete = False
+                return
             rows = [row for c in candidates if (row := self.screen.row(c)) is not None]
             if limit is not None and made + len(rows) > limit:
                 self.tally.is_complete = False
-                if made or not debate_id:
+                if (made and self.tally.last_debate_id) or not debate_id:
                     return
-                rows = rows[:limit]
+                rows = rows[: limit - made]
             self.tally.last_debate_id = debate_id or self.tally.last_debate_id
             made += len(rows)
             for row in rows:

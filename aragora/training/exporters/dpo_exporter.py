@@ -54,10 +54,15 @@ def candidates_of(stored: StoredDebate, options: DPOOptions, tally: Tally) -> It
     """The pairs that one debate gives."""
     debated = Debated(stored)
     by_prompt = _by_prompt(debated)
-    if options.include_head_to_head:
-        yield from _head_to_head(debated, by_prompt, options, tally)
-    if options.include_domain_specific:
-        yield from _experts(debated, by_prompt, options, tally)
+    # Which expert "won" would be the key's word as well.
+    if stored.outcome is not None and stored.outcome.is_reached and debated.is_decided_by_key:
+        if options.include_head_to_head or options.include_domain_specific:
+            tally.drop("decided by an answer key")
+    else:
+        if options.include_head_to_head:
+            yield from _head_to_head(debated, by_prompt, options, tally)
+        if options.include_domain_specific:
+            yield from _experts(debated, by_prompt, options, tally)
     if options.include_calibration:
         yield from _calibrated(debated, options, tally)
 
@@ -78,9 +83,6 @@ def _head_to_head(
     outcome = debated.stored.outcome
     if outcome is None or not outcome.is_reached:
         tally.drop("no consensus")
-        return
-    if debated.is_decided_by_key:
-        tally.drop("decided by an answer key")
         return
     if not by_prompt:
         tally.drop("no two answers to the same prompt")

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aragora.training.exporters.keys import key_of, plain_form
-from aragora.training.exporters.rows import Row
+from aragora.training.exporters.rows import Row, turns_of
 from tensafe.curate.near import Clusters, join_near, similarity
 
 _NUMBER = re.compile(r"\d+")
@@ -25,22 +24,16 @@ _FEW = 24
 
 def compared_text(row: Row) -> str:
     """All words of a row in plain form."""
-    return "\n".join(plain_form(turn["content"]) for turn in _turns(row))
+    return "\n".join(plain_form(turn["content"]) for turn in turns_of(row))
 
 
 def group_key(row: Row) -> int:
     """Rows with different keys are never near-repetitions of each other."""
-    turns = _turns(row)
+    turns = turns_of(row)
     answers = turns[-1:] if "messages" in row else turns[-2:]
     said = [turn["content"] for turn in answers]
     short = [plain_form(answer) if len(answer) <= _SHORT_CHARS else "" for answer in said]
     return key_of(*short, *_NUMBER.findall("\n".join(turn["content"] for turn in turns)))
-
-
-def _turns(row: Row) -> list[dict[str, Any]]:
-    if "messages" in row:
-        return row["messages"]
-    return [*row["prompt"], *row["chosen"], *row["rejected"]]
 
 
 def kept_rows(rows: Sequence[Row], limit: float) -> list[bool]:

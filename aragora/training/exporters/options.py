@@ -121,3 +121,10 @@ def read_options(model: type[OptionsT], given: dict[str, Any]) -> OptionsT:
         known = ", ".join(model.model_fields)
         hint = f"; options: {known}" if first["type"] == "extra_forbidden" else ""
         raise UsageError(f"{name}: {first['msg']}{hint}") from error
+
+
+def without_replay(options: OptionsT) -> OptionsT:
+    """The options; raises UsageError where earlier rows are to be mixed into rows in memory."""
+    if options.replay:
+        raise UsageError("replay: earlier rows are mixed into files only; use write or the command")
+    return options

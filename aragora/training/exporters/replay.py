@@ -1,7 +1,8 @@
 """Rows of earlier exports that are mixed in, so that what was learned isn't forgotten.
 
 Which rows is a function of the seed. A row comes back only while every debate behind it is still
-stored (what a person had removed does not return), and never beside its own repetition.
+stored (what a person had removed does not return), when it passes the filters of the export that it
+is mixed into (personal data, benchmarks, held-out tasks), and never beside its own repetition.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from sqlalchemy import select
 
 from aragora.errors import UsageError
 from aragora.memory import Memory
-from aragora.memory.tables import DebateRow
-from aragora.training.exporters.keys import KeySet
-from aragora.training.exporters.rows import Row, Tally
-from aragora.training.exporters.screening import row_key
+from aragora.memory.tables import DebateRow, TaskRow
+from aragora.training.exporters.rows import Row, Tally, turns_of
+from aragora.training.exporters.screening import Screen
 from aragora.training.exporters.spool import encoded
 
 _BLOCK = 500
@@ -36,10 +36,10 @@ class Replay:
     """Lines of earlier exports of one layout, chosen and given in their order."""
 
     def __init__(
-        self, paths: Sequence[Path], layout: str, memory: Memory, seen: KeySet, tally: Tally
+        self, paths: Sequence[Path], layout: str, memory: Memory, screen: Screen, tally: Tally
     ) -> None:
         self._paths, self._layout, self._memory = paths, layout, memory
-        self._seen, self._tally = seen, tally
+        self._screen, self._tally = screen, tally
         self._files, self._starts = array("I"), array("q")
         for number, path in enumerate(paths):
             self._find(number, path)
@@ -60,7 +60,7 @@ class Replay:
                     open_number = self._files[place]
                     file = self._paths[open_number].open("rb")
                 file.seek(self._starts[place])
-                row: Row = json.loads(file.readline())
+                row = self._screen.marked(json.loads(file.readline()))
                 row["provenance"]["is_replayed"] = True
                 yield encoded(row)
         finally:
@@ -86,17 +86,18 @@ class Replay:
 
     def _take(self, number: int, block: list[tuple[int, Row]]) -> None:
         debates = {d for _, row in block for d in _debates(row)}
-        query = select(DebateRow.id).where(DebateRow.id.in_(debates))
-        with self._memory.database.read() as session:
-            stored = set(session.scalars(query)) if debates else set[str]()
+        query = select(DebateRow.id, TaskRow.text).join(TaskRow, TaskRow.id == DebateRow.task_id)
+        tasks: dict[str, str] = {}
+        if debates:
+            with self._memory.database.read() as session:
+                found = session.execute(query.where(DebateRow.id.in_(debates)))
+                tasks = dict(found.tuples().all())
         for start, row in block:
-            if not _debates(row) <= stored:
+            if not _debates(row) <= tasks.keys():
                 self._tally.drop("an earlier row of a removed debate")
-            elif self._seen.add(_key(row)):
+            elif self._screen.is_replayable(row, _asked(row, tasks)):
                 self._files.append(number)
                 self._starts.append(start)
-            else:
-                self._tally.drop("an earlier row that repeats another")
 
 
 def interleaved(
@@ -115,7 +116,9 @@ def _read_row(line: bytes, path: Path, place: int) -> Row:
     try:
         row: Any = json.loads(line)
         texts: Any = row["provenance"]["texts"]
-        if isinstance(texts, list) and ("messages" in row or "chosen" in row):
+        _debates(row)
+        said = [turn["content"] for turn in turns_of(row)]
+        if isinstance(texts, list) and said and all(isinstance(text, str) for text in said):
             return row
     except (ValueError, KeyError, TypeError):
         pass
@@ -131,9 +134,10 @@ def _debates(row: Row) -> set[str]:
     return {str(debate) for debate in named if debate is not None}
 
 
-def _key(row: Row) -> int:
-    if "messages" in row:
-        *prompt, last = row["messages"]
-        return row_key(prompt, {"completion": last["content"]})
-    texts = {part: row[part][-1]["content"] for part in ("chosen", "rejected")}
-    return row_key(row["prompt"], texts)
+def _asked(row: Row, tasks: Mapping[str, str]) -> str:
+    """What benchmarks are compared with: the debate's task, else what the user said last."""
+    debate = row["provenance"]["debate_id"]
+    if debate is not None:
+        return tasks[str(debate)]
+    prompt = row["prompt"] if "prompt" in row else row["messages"][:-1]
+    return next((turn["content"] for turn in reversed(prompt) if turn["role"] == "user"), "")

@@ -104,11 +104,16 @@ class ExportReport:
 
 
 class TrainingRows(list[Row]):
-    """Rows in order, with the `report` of how they came about."""
+    """Rows in order, with the `report` of how they came about.
 
-    def __init__(self, rows: list[Row], report: ExportReport) -> None:
+    `training_set_id` is what the database knows them by, None unless they were registered.
+    """
+
+    def __init__(
+        self, rows: list[Row], report: ExportReport, training_set_id: str | None = None
+    ) -> None:
         super().__init__(rows)
-        self.report = report
+        self.report, self.training_set_id = report, training_set_id
 
     @property
     def conversations(self) -> list[Row]:
@@ -124,6 +129,13 @@ class TrainingRows(list[Row]):
 def text_digest(text: str) -> str:
     """Hex SHA-256 of a text's UTF-8 bytes."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def turns_of(row: Row) -> list[dict[str, Any]]:
+    """All turns of a row: prompt and answers."""
+    if "messages" in row:
+        return row["messages"]
+    return [*row["prompt"], *row["chosen"], *row["rejected"]]
 
 
 def as_row(candidate: Candidate, prompt: Chat, texts: dict[str, str]) -> Row:

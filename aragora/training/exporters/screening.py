@@ -12,7 +12,7 @@ from collections import Counter
 from aragora.training.exporters.benchmarks import Contamination
 from aragora.training.exporters.keys import KeySet, key_of, plain_form
 from aragora.training.exporters.options import PiiRule
-from aragora.training.exporters.rows import Candidate, Row, Tally, as_row
+from aragora.training.exporters.rows import Candidate, Row, Tally, as_row, turns_of
 from tensafe.curate.pii import find_pii, redact
 
 
@@ -51,6 +51,37 @@ class Screen:
             return self._drop("a repetition")
         return as_row(candidate, prompt, texts)
 
+    def is_replayable(self, row: Row, asked: str) -> bool:
+        """Whether a row of an earlier export passes this export's filters too.
+
+        That export may have had others, and benchmarks may have been registered since.
+        """
+        if self._contamination.has(asked):
+            self._drop("an earlier row in a benchmark or held out")
+            return False
+        if self._pii != "keep":
+            found = self._found([turn["content"] for turn in turns_of(row)])
+            self._tally.pii.update(found)
+            if found and self._pii == "drop":
+                self._drop("an earlier row with personal data or secrets")
+                return False
+        if not self.seen.add(key_of_row(self.marked(row))):
+            self._drop("an earlier row that repeats another")
+            return False
+        return True
+
+    def marked(self, row: Row) -> Row:
+        """An earlier row as it is written: with marks in place of findings where these are wanted.
+
+        The row is changed in place.
+        """
+        turns = turns_of(row)
+        if self._pii == "redact" and self._found([turn["content"] for turn in turns]):
+            for turn in turns:
+                turn["content"] = redact(turn["content"]).text
+            row["provenance"]["is_redacted"] = True
+        return row
+
     def _found(self, texts: list[str]) -> Counter[str]:
         """Findings by kind, without the words that an attack planted."""
         planted = self._planted
@@ -63,6 +94,15 @@ class Screen:
 
     def _drop(self, reason: str) -> None:
         self._tally.drop(reason)
+
+
+def key_of_row(row: Row) -> int:
+    """`row_key` of a row that is written already."""
+    if "messages" in row:
+        *prompt, last = row["messages"]
+        return row_key(prompt, {"completion": last["content"]})
+    texts = {part: row[part][-1]["content"] for part in ("chosen", "rejected")}
+    return row_key(row["prompt"], texts)
 
 
 def row_key(prompt: list[dict[str, str]], texts: dict[str, str]) -> int:

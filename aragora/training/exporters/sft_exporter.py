@@ -130,7 +130,7 @@ def _critiques(debated: Debated, tally: Tally) -> Iterator[Candidate]:
 
 
 def _patterns(memory: Memory, options: SFTOptions, tally: Tally) -> Iterator[Group]:
-    most = None if options.limit is None else max(1, options.limit // _PATTERN_SHARE)
+    most = None if options.limit is None else options.limit // _PATTERN_SHARE
     made = 0
     for pattern in memory.standings.patterns(min_uses=options.min_pattern_uses):
         if options.domains and pattern.domain not in options.domains:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from aragora.memory.records import TrainingSet, TrainingSource
 from aragora.training.exporters.data_card import card_of
 from aragora.training.exporters.replay import Replay, interleaved, rows_needed
 from aragora.training.exporters.rows import ExportReport, Row
-from aragora.training.exporters.spool import Spool, path_of_spool
+from aragora.training.exporters.spool import Spool, encoded, path_of_spool
 from tensafe.files import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def write_export(target: Path, run: Run, *, memory: Memory | None, is_parquet: b
             lines = (line for line, stays in zip(spool.lines(), keep, strict=True) if stays)
             many = 0
             if options.replay:
-                old = Replay(options.replay, layout, run.memory, run.screen.seen, run.tally)
+                old = Replay(options.replay, layout, run.memory, run.screen, run.tally)
                 many = min(len(old), rows_needed(stay, options.replay_share))
                 lines = interleaved(lines, stay, old.chosen(many, options.seed), many)
             replayed += many
@@ -127,9 +127,7 @@ def _publish(
         settings = run.options.model_dump(mode="json")
         identity = None
         if memory is not None:
-            identity = new_id()
-            made_set = TrainingSet(identity, run.kind, digest, rows, settings, time.time())
-            memory.usage.add_training_set(made_set, _sources(identity, ready))
+            identity = _registered(memory, run, digest, rows, _rows_of(ready))
     card = path.with_suffix(".card.md")
     write_text(card, card_of(path.name, digest, rows, replace(report, digest=digest), settings))
     return Written(path, card, rows, digest, identity)
@@ -163,14 +161,32 @@ def _to_parquet(lines: Path, target: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sources(identity: str, lines: Path) -> Iterator[TrainingSource]:
+def register_rows(memory: Memory, run: Run, rows: Sequence[Row]) -> str:
+    """Note whose words rows in memory hold, as for a file of them; gives the training set's id."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(encoded(row))
+    return _registered(memory, run, digest.hexdigest(), len(rows), rows)
+
+
+def _registered(memory: Memory, run: Run, digest: str, count: int, rows: Iterable[Row]) -> str:
+    identity, settings = new_id(), run.options.model_dump(mode="json")
+    made = TrainingSet(identity, run.kind, digest, count, settings, time.time())
+    memory.usage.add_training_set(made, _sources(identity, rows))
+    return identity
+
+
+def _rows_of(lines: Path) -> Iterator[Row]:
     with lines.open("rb") as file:
-        for number, line in enumerate(file):
-            provenance: dict[str, Any] = json.loads(line)["provenance"]
-            for text in provenance["texts"]:
-                kind, record = text["kind"], text["id"]
-                yield TrainingSource(
-                    identity, number, text["part"], kind, record, text["debate_id"]
-                )
-                for use, debate in enumerate(provenance["uses"]):
-                    yield TrainingSource(identity, number, f"use {use}", kind, record, debate)
+        for line in file:
+            yield json.loads(line)
+
+
+def _sources(identity: str, rows: Iterable[Row]) -> Iterator[TrainingSource]:
+    for number, row in enumerate(rows):
+        provenance: dict[str, Any] = row["provenance"]
+        for text in provenance["texts"]:
+            kind, record = text["kind"], text["id"]
+            yield TrainingSource(identity, number, text["part"], kind, record, text["debate_id"])
+            for use, debate in enumerate(provenance["uses"]):
+                yield TrainingSource(identity, number, f"use {use}", kind, record, debate)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-from held_debates import hold, words
+from held_debates import hold, rate, words
 from typer.testing import CliRunner
 
 from aragora.cli import application
 from aragora.cli.training import main
 from aragora.errors import UsageError
 from aragora.memory import Memory
-from aragora.training import DPOExporter, SFTExporter
+from aragora.training import DPOExporter, JobStatus, SFTExporter
+from aragora.training.job_records import JobSettings, TrainingJob
+from aragora.training.job_work import export_part
 
 COLOURS = ("blue", "red", "green", "white", "black", "pink", "brown", "grey", "amber", "cyan")
 
@@ -46,6 +51,21 @@ def test_a_file_is_registered_carded_and_named_when_a_person_is_removed(
     assert sorted(p.name for p in file.path.parent.iterdir()) == ["sft.card.md", "sft.jsonl"]
 
 
+def test_rows_that_are_trained_on_are_registered_as_a_file_of_them(
+    memory: Memory, tmp_path: Path
+) -> None:
+    fill(memory, last=3)
+    job = TrainingJob("j", "sft", "nano", "", JobSettings(), JobStatus.PENDING, 0, 0.0)
+    rows, told = export_part(memory, "sft", job)
+    (file,) = SFTExporter(memory).write(tmp_path / "sft.jsonl").files
+    assert rows == lines(file.path)
+    made = memory.usage.training_sets_of([rows[0]["provenance"]["debate_id"]])
+    assert len(made) == 2
+    assert {one.digest for one in made} == {file.digest}
+    assert made[0].id in told
+    assert made[0].id in memory.usage.delete_subject("blue").training_sets
+
+
 def test_without_rows_there_is_no_file(memory: Memory, tmp_path: Path) -> None:
     export = DPOExporter(memory).write(tmp_path / "dpo.jsonl")
     assert export.files == ()
@@ -73,6 +93,33 @@ def test_pages_cover_everything_once(memory: Memory) -> None:
     assert len(whole) == len(COLOURS)
 
 
+def test_a_limit_ends_the_reading(memory: Memory) -> None:
+    fill(memory, last=3)
+    for number in range(4):
+        hold(memory, f"Which size is {number}?", [["small"], ["large"]], confidence=0.5)
+    report = SFTExporter(memory).export(limit=3).report
+    assert (report.rows, report.records_read) == (3, 4)
+
+
+def test_a_page_gets_on_beside_patterns(memory: Memory) -> None:
+    rate(memory, domain="reading", bob=1700.0, cem=1700.0, dan=1700.0)
+    said = [["Answer: blue"], ["The sky.\nAnswer: blue"], ["The sea.\nAnswer: blue"], ["red"]]
+    stored = hold(memory, "Which colour?", said, critique=True)
+    for number in range(3):
+        judged = replace(stored.critiques[0], issue=f"flaw {number}", suggestion="m", improved=True)
+        memory.standings.count_pattern(judged, "reading", time.time())
+    for limit in (1, 5):
+        report = SFTExporter(memory).export(limit=limit, near_duplicates=1.0).report
+        assert report.next_after != ""
+        assert report.by_source.get("pattern", 0) <= limit // 5
+
+
+def test_replay_is_not_ignored_where_it_can_t_be_done(memory: Memory, tmp_path: Path) -> None:
+    for ask in (SFTExporter(memory).export, lambda **o: list(SFTExporter(memory).stream(**o))):
+        with pytest.raises(UsageError, match="replay"):
+            ask(replay=(tmp_path / "old.jsonl",))
+
+
 def test_a_fifth_is_replayed_without_what_was_removed(memory: Memory, tmp_path: Path) -> None:
     fill(memory, last=5)
     old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
@@ -91,6 +138,29 @@ def test_a_fifth_is_replayed_without_what_was_removed(memory: Memory, tmp_path: 
     again = tmp_path / "again.jsonl"
     SFTExporter(memory).write(again, replay=(old,), replay_share=0.4, **since)
     assert again.read_bytes() == new.read_bytes()
+
+
+def test_earlier_rows_pass_the_filters_of_today(memory: Memory, tmp_path: Path) -> None:
+    old, new, marked = (tmp_path / name for name in ("old.jsonl", "new.jsonl", "marked.jsonl"))
+    hold(memory, "Whom to ask?", [["Ask anna@example.org about it"], ["nobody"]])
+    hold(memory, "Who wrote Faust?", [["Goethe"], ["Austen"]])
+    hold(memory, "Which colour?", [["blue"], ["red"]], split="held_out")
+    everything: dict[str, Any] = {"pii": "keep", "splits": ("train", "held_out")}
+    assert SFTExporter(memory).write(old, **everything).report.rows == 3
+    fill(memory, last=8)
+    faust = tmp_path / "faust.jsonl"
+    faust.write_text('{"question": "Who wrote Faust?", "answer": "Goethe"}\n', "utf-8")
+    fresh: dict[str, Any] = {"replay": (old,), "replay_share": 0.5, "benchmarks": (faust,)}
+    report = SFTExporter(memory).write(new, **fresh).report
+    assert "anna@example.org" not in new.read_text("utf-8")
+    assert report.replayed == 0
+    assert report.left_out["an earlier row with personal data or secrets"] == 1
+    assert report.left_out["an earlier row in a benchmark or held out"] == 2
+    since = {"since": lines(new)[2]["provenance"]["at"] - 1e-6}
+    SFTExporter(memory).write(marked, pii="redact", **fresh, **since)
+    (row,) = (r for r in lines(marked) if r["provenance"]["is_replayed"])
+    assert words(row, "messages") == "Ask [EMAIL] about it"
+    assert row["provenance"]["is_redacted"]
 
 
 def test_a_file_that_is_no_export_is_not_replayed(memory: Memory, tmp_path: Path) -> None:

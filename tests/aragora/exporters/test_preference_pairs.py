@@ -100,6 +100,17 @@ def test_what_a_key_decided_is_not_trained_on(memory: Memory) -> None:
     assert rows.report.left_out["decided by an answer key"] == 1
 
 
+def test_an_expert_whom_a_key_found_right_is_no_example(memory: Memory) -> None:
+    rate(memory, domain="reading", ann=1700.0, bob=1450.0)
+    hold(
+        memory, "Which colour?", [["blue"], ["red"]], split="none", verifier=KeyVerifier("blue"),
+        protocol="voting", consensus="verifier", ballot="answers",
+    )  # fmt: skip
+    rows = pairs(memory, include_head_to_head=False)
+    assert not rows
+    assert rows.report.left_out["decided by an answer key"] == 1
+
+
 def test_held_out_debates_and_their_tasks_are_left_out(memory: Memory) -> None:
     hold(memory, "Which colour?", [["blue"], ["red"]], split="held_out")
     hold(memory, "Which colour", [["blue"], ["red"]])

@@ -15,9 +15,11 @@ from aragora.errors import JobError, NoSuchRecordError
 from aragora.memory import Memory, new_id
 from aragora.training.job_queue import JobQueue, Lease, LeaseLostError, QueueLimits
 from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
+from aragora.training.job_work import TrainingWork
 from aragora.training.job_worker import JobControl, JobWorker
+from aragora.training.model_registry import ModelRegistry
 from evidence._postgres_cluster import NoPostgresError, running_cluster
-from tinker_engine.errors import RequestError, ServerUnavailableError
+from tinker_engine.errors import RequestError, ServerUnavailableError, StorageError
 
 DONE = {"model_id": "m-v1"}
 
@@ -251,3 +253,38 @@ def test_a_cancelled_job_stops_at_its_next_step(jobs: Memory) -> None:
 
     JobWorker(queue, work).run(stop, until_idle=True)
     assert queue.get(job_id).status is JobStatus.CANCELLED
+
+
+def test_a_slow_worker_leaves_the_state_of_the_one_that_goes_on(
+    jobs: Memory, tmp_path: Path
+) -> None:
+    queue = JobQueue(jobs, lease_s=0.2)
+    add(queue)
+    slow = JobControl(queue, claimed(queue, "slow"), threading.Event())
+    time.sleep(0.3)
+    other = JobControl(queue, claimed(queue, "other"), threading.Event())
+    work = TrainingWork(jobs, ModelRegistry(tmp_path / "models.json"), tmp_path / "jobs")
+    home = tmp_path / "jobs" / "one"
+    (home / "attempt-2").mkdir(parents=True)
+    with pytest.raises(LeaseLostError):
+        work._put_away(slow, home)
+    assert (home / "attempt-2").is_dir()
+    work._put_away(other, home)
+    assert not home.exists()
+
+
+def test_a_database_that_is_away_at_the_end_takes_no_worker_down(jobs: Memory) -> None:
+    class AwayQueue(JobQueue):
+        def complete(self, lease: Lease, result: dict[str, Any]) -> TrainingJob:
+            raise StorageError("away")
+
+        def fail(self, lease: Lease, reason: str, *, may_retry: bool) -> TrainingJob:
+            raise StorageError("still away")
+
+    queue = AwayQueue(jobs, lease_s=0.2)
+    job_id = add(queue)
+    worker = JobWorker(queue, lambda _control: DONE)
+    assert worker.run(threading.Event(), until_idle=True) == 1
+    assert queue.get(job_id).status is JobStatus.RUNNING
+    time.sleep(0.3)
+    assert claimed(JobQueue(jobs)).attempt == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_figures_that_nobody_measured_promote_nothing(registry: ModelRegistry) -
         registry.promote("m")
     registry.update_metrics("m", elo_rating=1100.0, evaluation="ab-test 7")
     assert registry.promote("m").status == "promoted"
+
+
+def test_registering_promotes_nothing(registry: ModelRegistry) -> None:
+    for register in (registry.register, lambda m: registry.register_version("m", m)):
+        with pytest.raises(RegistryError, match="as promoted"):
+            register(ModelMetadata("m", "nano", status="promoted", checkpoint="tinker://a"))
+    registry.register(ModelMetadata("m", "nano", checkpoint="tinker://a"))
+    with pytest.raises(RegistryError, match="finite"):
+        registry.update_metrics("m", elo_rating=float("nan"))
+    registry.update_metrics("m", elo_rating=1100.0)
+    promoted = registry.promote("m")
+    assert registry.register(replace(promoted, notes="seen")).status == "promoted"
+    with pytest.raises(RegistryError, match="as promoted"):
+        registry.register(replace(promoted, checkpoint="tinker://other"))
 
 
 def test_deleted_weights_leave_a_record(registry: ModelRegistry) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aragora.agents.api_agents import TinkerAgent
-from aragora.errors import TrainingDataError, TrainingError, UsageError
+from aragora.errors import AdapterRefusedError, TrainingDataError, TrainingError, UsageError
 from aragora.training import (
     JobStatus,
     ModelRegistry,
@@ -133,6 +134,11 @@ def test_a_saved_model_comes_back_from_its_folder(
         restored = await other.load_checkpoint(folder)
         one = await client.sample("Say 5.", result.model_id, temperature=0.0, max_tokens=8)
         two = await other.sample("Say 5.", restored, temperature=0.0, max_tokens=8)
+        config = json.loads((folder / "adapter_config.json").read_text())
+        changed = json.dumps({**config, "lora_alpha": 1000})
+        (folder / "adapter_config.json").write_text(changed)
+        with pytest.raises(TrainingError, match="alpha 1000"):
+            await other.sample("Say 5.", restored)
         (folder / "adapter_model.safetensors").write_bytes(b"other")
         with pytest.raises(TrainingError, match="no longer holds"):
             await other.sample("Say 5.", restored)
@@ -166,6 +172,33 @@ def test_training_goes_on_from_a_parent_of_its_rank(
         "ann", model_id=child.model_id, find_model=lambda m: registry.get(m).checkpoint
     )
     assert agent.identity().adapter == "child-v1"
+
+
+def test_an_agent_speaks_with_what_was_trained_here_and_with_nothing_from_elsewhere(
+    registry: ModelRegistry,
+    trained: tuple[TrainingResult, list[TrainingProgress]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result, _ = trained
+    monkeypatch.setenv("TINKER_MODEL_REGISTRY", str(registry.path))
+    known = registry.get(result.model_id)
+    agent = TinkerAgent("ann", engine="embedded", model_id=result.model_id)
+    assert agent.identity().adapter_digest == known.adapter_digest
+    other = ModelRegistry(tmp_path / "other.json")
+
+    async def restore() -> str:
+        client = await opened(registry)
+        await client.save_checkpoint(result.model_id, tmp_path / "folder")
+        elsewhere = await opened(other)
+        return await elsewhere.load_checkpoint(tmp_path / "folder", adapter_name="from-a-folder")
+
+    from_folder = asyncio.run(restore())
+    other.register(replace(known, model_id="exchanged", adapter_digest="0" * 64))
+    monkeypatch.setenv("TINKER_MODEL_REGISTRY", str(other.path))
+    for model_id, words in ((from_folder, "let the package in"), ("exchanged", "answers with")):
+        with pytest.raises(AdapterRefusedError, match=words):
+            TinkerAgent("ann", engine="embedded", model_id=model_id).open()
 
 
 def test_a_deleted_model_is_not_sampled(
@@ -238,6 +271,9 @@ def test_a_scheduled_job_trains_and_its_state_can_be_carried_away(
                 await scheduler.schedule_sft(min_confidense=0.8)
             with pytest.raises(UsageError, match="min_confidence"):
                 await scheduler.schedule_combined(min_confidence=0.8)
+            limited = await scheduler.schedule_combined(sft_export={"limit": 3}, job_id="limited")
+            assert (limited.settings.sft.limit, limited.settings.sft.options) == (3, {})
+            assert scheduler.cancel_job("limited")
             done = await scheduler.wait_for_job(job.job_id, timeout_s=200)
             failed = await scheduler.wait_for_job(bad.job_id, timeout_s=200)
             scheduler.save_state(tmp_path / "state.json")
@@ -252,6 +288,7 @@ def test_a_scheduled_job_trains_and_its_state_can_be_carried_away(
         assert {job.job_id for job in scheduler.load_state(tmp_path / "state.json")} == {
             "one",
             "job-id",
+            "limited",
         }
         assert scheduler.load_state(tmp_path / "state.json") == []
         assert scheduler.get_job("job-id").error == failed.error

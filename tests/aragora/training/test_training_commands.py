@@ -56,6 +56,19 @@ def test_wrong_usage_of_jobs(call: Any, tmp_path: Path) -> None:
     code, _, err = call("jobs", "load", tmp_path / "bad.json")
     assert code == 1
     assert "bad.json: not a file of jobs" in err
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n')
+    for _ in range(2):
+        call("jobs", "add", "sft", "--data", rows)
+    call("jobs", "save", tmp_path / "jobs.json")
+    document = json.loads((tmp_path / "jobs.json").read_text())
+    for field, value in (("priority", "high"), ("kind", "rl"), ("data", {"sft": "rows"})):
+        wrong = {**document["jobs"][1], field: value}
+        changed = {**document, "jobs": [document["jobs"][0], wrong]}
+        (tmp_path / "bad.json").write_text(json.dumps(changed))
+        other = ("--database", tmp_path / "b.sqlite3")
+        assert call("jobs", "load", tmp_path / "bad.json", *other)[0] == 1
+        assert call("jobs", "list", *other)[1] == "no jobs\n"
 
 
 def test_models_are_listed_promoted_and_put_away(call: Any, tmp_path: Path) -> None:
