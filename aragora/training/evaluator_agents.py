@@ -28,12 +28,5 @@ def read_contestants(words: Sequence[str], memory: Memory) -> list[Agent]:
         if model is None:
             out += read_agents([word], memory)
         else:
-            out.append(
-                TinkerAgent(
-                    name,
-                    model.base_model,
-                    model.model_id,
-                    find_model=lambda _, m=model: m.checkpoint,
-                )
-            )
+            out.append(TinkerAgent(name, model.base_model, model.model_id))
     return out
