@@ -65,14 +65,14 @@ def plan_budget(
     """Choose epsilon and the kind of replay; earlier versions have to be charged already.
 
     Raises:
-        GateRefusedError: what the records have left is less than a private run needs.
+        GateRefusedError: what the records have left is less than a private run needs, or records
+            of a private version would be replayed without privacy.
     """
     parent = current.run.config
     dp = parent.dp if config.dp is None else config.dp
     wanted = config.epsilon if config.epsilon is not None else parent.epsilon
     if not dp:
-        replay: Replay = "records" if config.replay == "auto" else config.replay
-        return Budget(False, wanted, replay, "not private: earlier records are replayed freely")
+        return _public_budget(parent.dp, wanted, config.replay)
     lifetime = parent.lifetime_epsilon
     left_new = lifetime - register.spent_by([e.digest for e in new]).epsilon
     left_old = lifetime - register.spent_by([e.digest for e in current.earlier]).epsilon
@@ -82,6 +82,7 @@ def plan_budget(
             "trained on before; give a log of newer interactions"
         )
     new_budget = min(wanted, left_new)
+    replay: Replay
     if config.replay == "auto":
         enough = left_old >= new_budget
         replay = "records" if enough else "answers"
@@ -102,3 +103,24 @@ def plan_budget(
             "little to replay them; use --replay answers"
         )
     return Budget(True, epsilon, "records", f"replayed records leave epsilon {epsilon:.2f}")
+
+
+def _public_budget(
+    is_parent_private: bool, wanted: float, asked: Replay | Literal["auto"]
+) -> Budget:
+    """The new records' owner may waive privacy for them; that waives no earlier record's."""
+    if not is_parent_private:
+        replay = "records" if asked == "auto" else asked
+        return Budget(False, wanted, replay, "not private: earlier records are replayed freely")
+    if asked == "records":
+        raise GateRefusedError(
+            "the earlier records were promised privacy and can't be replayed without it; use "
+            "--replay answers, or leave --no-dp out"
+        )
+    replay = "answers" if asked == "auto" else asked
+    return Budget(
+        False,
+        wanted,
+        replay,
+        "not private: the earlier records, which are, aren't trained on again",
+    )

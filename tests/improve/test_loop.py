@@ -217,7 +217,10 @@ def test_what_old_records_have_left_decides_what_is_replayed(shared: Path) -> No
     forced = plan_budget(current, new, ImproveConfig(replay="records"), register)
     assert forced.epsilon == pytest.approx(3.0)
     open_run = plan_budget(current, new, ImproveConfig(dp=False), register)
-    assert (open_run.dp, open_run.replay) == (False, "records")
+    # Privacy can be waived for the new records, not for those that were promised it.
+    assert (open_run.dp, open_run.replay) == (False, "answers")
+    with pytest.raises(GateRefusedError, match="promised privacy"):
+        plan_budget(current, new, ImproveConfig(dp=False, replay="records"), register)
 
 
 def test_a_version_is_charged_where_it_is_improved(shared: Path, tmp_path: Path) -> None:
