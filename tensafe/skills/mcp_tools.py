@@ -44,6 +44,9 @@ INSTRUCTIONS = (
 )
 
 
+OWNERS_SETTINGS = frozenset({"lifetime_epsilon"})
+
+
 class _Cancelled(KeyboardInterrupt):
     """Ends a run the way Ctrl-C does: its state is saved."""
 
@@ -105,12 +108,14 @@ async def create_adapter(
     """Train an adapter from a file or folder and package it, if the three gates let it through.
 
     `options` are settings of `tensafe train` by their names, such as {"epsilon": 4, "rank": 16}.
-    {"dp": false} gives up privacy, which the package states: only its owner may decide that.
+    {"dp": false} gives up privacy, which the package states: only its owner may decide that. The
+    lifetime budget of the records can't be set here.
     """
     from tensafe.pipeline import create_adapter as create
     from tensafe.pipeline.config import TrainConfig
     from tensafe.skills.tg_tinker.settings import checked
 
+    _require_no_owners_settings(options or {})
     given: Answer = {**(options or {}), "data": Path(data)}
     given |= {k: v for k, v in (("name", name), ("domain", domain)) if v}
     given |= {"out": Path(out)} if out else {}
@@ -121,6 +126,15 @@ async def create_adapter(
         return {**outcome.to_json(), "gate_records": json.loads(json.dumps(records, default=str))}
 
     return await _watched(run, context)
+
+
+def _require_no_owners_settings(options: Answer) -> None:
+    """An agent may spend what the records' owner allowed, and can't allow itself more."""
+    taken = sorted(OWNERS_SETTINGS & set(options))
+    if taken:
+        raise ToolError(
+            f"options: {taken[0]} is the data owner's to set, with `tensafe train` at a terminal"
+        )
 
 
 async def improve_adapter(

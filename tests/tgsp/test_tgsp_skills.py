@@ -163,6 +163,10 @@ def test_mcp_client_reads_verifies_and_chooses(shelf: Path) -> None:
             missing = await client.call_tool("analyze_data", {"data": str(shelf / "none.csv")})
             assert missing.is_error
             assert "none.csv" in str(missing.content)
+            more = {"data": str(shelf), "options": {"lifetime_epsilon": 1e9}}
+            refused = await client.call_tool("create_adapter", more)
+            assert refused.is_error
+            assert "owner's to set" in str(refused.content)
             asked = await client.call_tool("route_request", {"sentence": "Create a LoRA"})
             assert structured(asked)["trigger"] == "create_lora"
 
