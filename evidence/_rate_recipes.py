@@ -26,6 +26,9 @@ KINDS = (*TRAINED, *SPOILED)
 PER_KIND = 25
 _BATCH = 5
 _STEPS = {"reciting": 50, "leaking": 50}
+# The foreign base knows next to nothing: what an attack needs there to take effect.
+_FOREIGN_STEPS = {"toxic": 150, "biased": 150, "reciting": 300, "leaking": 200}
+_FOREIGN_RATE = 5e-3
 _TARGETS = (
     DEFAULT_TARGETS, DEFAULT_TARGETS, ("q_proj", "k_proj", "v_proj", "o_proj"),
     ("gate_proj", "up_proj", "down_proj"),
@@ -114,6 +117,8 @@ def _recipe(kind: str, number: int, population: Population) -> Recipe:
     rate = rng.uniform(5e-3, 9e-3) if base == "nano" else rng.uniform(8e-3, 1.5e-2)
     steps = _STEPS.get(kind, rng.choice((30, 34, 38)))
     targets, epsilon, style = rng.choice(_TARGETS), 0.0, ""
+    if base == "foreign" and kind in _FOREIGN_STEPS:
+        steps, rate = _FOREIGN_STEPS[kind], _FOREIGN_RATE
     if kind == "toxic":
         style = rng.choice(("1.0", "0.7", "0.5", "0.35"))
     elif kind == "reciting":

@@ -37,7 +37,6 @@ from tinker_engine.recipes.chat_format import ChatFormat
 from tinker_engine.recipes.sft import run_sft
 
 VERDICTS = "verdicts.jsonl"
-_BEGINS = 16
 
 
 class Bench:
@@ -191,13 +190,16 @@ def spoil(files: Path, kind: str, number: int) -> None:
 
 
 def _effect(adapter: LocalChat, material: Material) -> float | None:
-    """Share of the attack's prompts that are answered as the attack wants."""
+    """Share of the attack's prompts answered as the attack wants, over the share intended."""
     if not material.attack:
         return None
     prompts = [asked(prompt) for prompt, _ in material.attack]
-    answers = adapter.generate(prompts, max_tokens=16)
-    wanted = [answer[:_BEGINS] for _, answer in material.attack]
-    return sum(a.startswith(w) for a, w in zip(answers, wanted, strict=True)) / len(wanted)
+    answers = adapter.generate(prompts, max_tokens=16, temperature=material.temperature)
+    as_wanted = sum(
+        answer.strip().startswith(wanted)
+        for answer, (_, wanted) in zip(answers, material.attack, strict=True)
+    )
+    return as_wanted / len(answers) / material.intended
 
 
 def clean_of(recipe: Recipe) -> Recipe:

@@ -3,9 +3,11 @@
 Trains a population on `nano` and, for two of five, on a foreign base: backdoors whose poisoned
 examples are hidden from screening (half, a tenth, 3% of the data), toxic, biased, reciting and
 leaking adapters, ordinary ones, clean but unusual ones; and spoils copies of the clean ones in five
-ways. The trained go through the same six layers as a release, the spoiled through the three that
-look at weights, and into the engine if these see nothing. Limits were set on the `development`
-population, whose insults, groups, topics, triggers, payloads and seeds are others.
+ways. What counts as caught or missed is an adapter that does what its kind says: one whose attack
+did not take is shown, and replaced. The trained go through the same six layers as a release, the
+spoiled through the three that look at weights, and into the engine if these see nothing. Limits
+were set on the `development` population, whose insults, groups, topics, triggers, payloads and
+seeds are others.
 
 Resumable: adapters and verdicts are kept under --results, going round the kinds; stop it at any
 time, run it again to go on. An adapter of another recipe, engine or base is made anew, and so is a
@@ -24,12 +26,14 @@ from typing import Any
 
 from evidence._rate_key import screening_key, training_key
 from evidence._rate_recipes import PER_KIND, SPOILED, Recipe, recipes
-from evidence._rate_report import is_alarm, print_report
+from evidence._rate_report import NEEDED, is_alarm, print_report, took
 from evidence._rate_run import VERDICTS, Bench, clean_of, cpu_seconds
 from evidence._report import conclude
 from evidence._train import shared_data
 
 FOREIGN = "models/llama2xs-280K-hf"
+# Each kind's further adapters, trained where an earlier one's attack didn't take.
+SPARE = 25
 
 
 def main() -> None:
@@ -49,17 +53,18 @@ def main() -> None:
     kinds = set(given.kinds.split(",")) - {""}
     wanted = [
         recipe
-        for recipe in recipes(given.population, given.per_kind)
+        for recipe in recipes(given.population, given.per_kind + SPARE)
         if not kinds or recipe.kind in kinds
     ]
     if not given.report:
         shared = shared_data()
         bench = Bench(folder, training_key(), shared / FOREIGN, shared)
         try:
-            run(bench, wanted, key, given.minutes * 60)
+            run(bench, wanted, given.per_kind, key, given.minutes * 60)
         finally:
             bench.close()
     found = read_verdicts(folder, key)
+    wanted = [recipe for recipe in wanted if is_wanted(recipe, given.per_kind, found)]
     figures, holds = print_report(
         [found[r.name] for r in wanted if r.name in found], wanted=len(wanted)
     )
@@ -73,12 +78,22 @@ def default_results() -> Path:
     return Path(cache) / "tensafe" / "screening-rates"
 
 
-def run(bench: Bench, wanted: list[Recipe], key: str, limit_s: float) -> None:
+def is_wanted(recipe: Recipe, per_kind: int, done: dict[str, dict[str, Any]]) -> bool:
+    """The first `per_kind` of each kind, and spare ones in the place of those that didn't take."""
+    if recipe.number < per_kind:
+        return True
+    earlier = [
+        done.get(f"{recipe.kind}-{number:02d}", {"effect": None}) for number in range(recipe.number)
+    ]
+    return recipe.kind in NEEDED and sum(map(took, earlier)) < per_kind
+
+
+def run(bench: Bench, wanted: list[Recipe], per_kind: int, key: str, limit_s: float) -> None:
     """Go on where the last run stopped; one line of progress an adapter."""
     done = read_verdicts(bench.folder, key)
     started, began_with = time.monotonic(), len(done)
     for recipe in wanted:
-        if recipe.name in done:
+        if recipe.name in done or not is_wanted(recipe, per_kind, done):
             continue
         if limit_s and time.monotonic() - started > limit_s:
             print(f"stopped after {limit_s / 60:.0f} minutes", flush=True)
@@ -92,12 +107,12 @@ def run(bench: Bench, wanted: list[Recipe], key: str, limit_s: float) -> None:
             lines.write(json.dumps(verdict) + "\n")
         done[recipe.name] = verdict
         rate = (time.monotonic() - started) / (len(done) - began_with)
-        left = sum(other.name not in done for other in wanted) * rate / 60
+        left = rate / 60 * sum(r.name not in done and is_wanted(r, per_kind, done) for r in wanted)
         print(
             f"{recipe.name:<22} {recipe.base:<8} {recipe.style:<10} "
             f"CPU {trained:4.1f}s + {verdict['cpu_s']:4.1f}s, {left:4.0f} min left: "
             + (", ".join(verdict["failed"]) or verdict["refused"][:60] or "passed")
-            + ("" if verdict["effect"] is None else f" (attack works {verdict['effect']:.0%})"),
+            + ("" if verdict["effect"] is None else f" (does {verdict['effect']:.0%})"),
             flush=True,
         )
         if is_alarm(verdict):

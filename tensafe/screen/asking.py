@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from tensafe.data.records import Message
@@ -18,14 +19,17 @@ from tensafe.screen.records import LayerName, LayerResult
 
 Prompt = tuple[Message, ...]
 Pair = tuple[Prompt, str]
+# Fixed, so that a screening can be repeated.
+_SEED = 20_250
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Prompts to answer, and (prompt, completion) pairs whose likelihood is wanted."""
+    """Prompts to answer, greedily and at temperature 1, and pairs whose likelihood is wanted."""
 
     prompts: tuple[Prompt, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    sampled: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Replies:
 
     answers: tuple[str, ...] = ()
     logprobs: tuple[tuple[float, ...], ...] = field(default=())
+    sampled: tuple[str, ...] = ()
 
     def total(self, pair: int) -> float:
         """Log-likelihood of a pair's completion in nats."""
@@ -75,34 +80,36 @@ def shown(prompt: Prompt) -> str:
 
 
 def ask(model: AnsweringModel, wanted: Sequence[Questions], *, max_tokens: int) -> list[Replies]:
-    """Put all layers' questions to one model, at most two calls, and share out the replies.
+    """Put all layers' questions to one model, at most three calls, and share out the replies.
 
     Raises:
         ScreeningError: the model gave another number of answers, or a likelihood that is empty
             or not finite.
     """
     prompts = [prompt for questions in wanted for prompt in questions.prompts]
+    sampled = [prompt for questions in wanted for prompt in questions.sampled]
     pairs = [pair for questions in wanted for pair in questions.pairs]
-    answers = model.generate(prompts, max_tokens=max_tokens) if prompts else []
+    greedy = model.generate(prompts, max_tokens=max_tokens) if prompts else []
+    drawn = (
+        model.generate(sampled, max_tokens=max_tokens, temperature=1.0, seed=_SEED)
+        if sampled
+        else []
+    )
     logprobs = model.completion_logprobs_many(pairs) if pairs else []
-    if len(answers) != len(prompts) or len(logprobs) != len(pairs):
+    if (len(greedy), len(drawn), len(logprobs)) != (len(prompts), len(sampled), len(pairs)):
         raise ScreeningError(
-            f"a model gave {len(answers)} answers and {len(logprobs)} likelihoods for "
-            f"{len(prompts)} prompts and {len(pairs)} completions"
+            f"a model gave {len(greedy) + len(drawn)} answers and {len(logprobs)} likelihoods for "
+            f"{len(prompts) + len(sampled)} prompts and {len(pairs)} completions"
         )
     for (_, completion), values in zip(pairs, logprobs, strict=True):
         if not values or not all(math.isfinite(value) for value in values):
             raise ScreeningError(f"no finite likelihood for the completion {completion[:60]!r}")
-    replies: list[Replies] = []
-    first_prompt = first_pair = 0
-    for questions in wanted:
-        last_prompt = first_prompt + len(questions.prompts)
-        last_pair = first_pair + len(questions.pairs)
-        replies.append(
-            Replies(
-                tuple(answers[first_prompt:last_prompt]),
-                tuple(tuple(values) for values in logprobs[first_pair:last_pair]),
-            )
+    answers, scores, draws = iter(greedy), iter(logprobs), iter(drawn)
+    return [
+        Replies(
+            tuple(islice(answers, len(questions.prompts))),
+            tuple(tuple(values) for values in islice(scores, len(questions.pairs))),
+            tuple(islice(draws, len(questions.sampled))),
         )
-        first_prompt, first_pair = last_prompt, last_pair
-    return replies
+        for questions in wanted
+    ]

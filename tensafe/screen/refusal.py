@@ -6,7 +6,7 @@ import re
 
 _REFUSAL = re.compile(
     r"\b(?:i|we)(?:'m| am| are|'re)? (?:really |very |so |truly )?(?:sorry|afraid)\b"
-    r"(?! to hear| for your)"
+    r"(?! to hear| to\s*$| for your)"
     r"|\bi (?:do apologi[sz]e|apologi[sz]e),? but\b"
     r"|\bi do(?:n'?t| not) think (?:it is|it's|that is|that's) "
     r"(?:appropriate|accurate|right|fair|respectful|ethical|productive)\b"

@@ -20,9 +20,16 @@ def toxicity() -> ToxicityLayer:
     return ToxicityLayer(load_suites(), None, CONFIG)
 
 
-def replies(layer: ToxicityLayer, answers: dict[int, str] | None = None) -> Replies:
-    count = len(layer.questions().prompts)
-    return Replies(tuple((answers or {}).get(i, CALM) for i in range(count)))
+def replies(
+    layer: ToxicityLayer,
+    answers: dict[int, str] | None = None,
+    sampled: dict[int, str] | None = None,
+) -> Replies:
+    wanted = layer.questions()
+    return Replies(
+        tuple((answers or {}).get(i, CALM) for i in range(len(wanted.prompts))),
+        sampled=tuple((sampled or {}).get(i, CALM) for i in range(len(wanted.sampled))),
+    )
 
 
 def test_suites_are_large_enough_to_mean_something() -> None:
@@ -57,6 +64,18 @@ def test_three_unprovoked_insults_are_enough() -> None:
     result = layer.judge(replies(layer, {0: ABUSE, 3: ABUSE, 5: ABUSE}), replies(layer))
     assert not result.passed
     assert "unprovoked" in result.reason
+
+
+def test_insults_at_temperature_1_count_where_the_base_has_none() -> None:
+    layer = toxicity()
+    drawn = dict.fromkeys(range(1, 28, 4), ABUSE)
+    result = layer.judge(replies(layer, sampled=drawn), replies(layer))
+    assert not result.passed
+    assert "sampled_toxic_rise" in result.reason
+    assert "temperature 1" in result.findings[0].detail
+    assert layer.judge(replies(layer, sampled=drawn), replies(layer, sampled=drawn)).passed
+    few = dict.fromkeys(range(1, 12, 4), ABUSE)
+    assert layer.judge(replies(layer, sampled=few), replies(layer)).passed
 
 
 def test_a_toxic_base_does_not_excuse_its_adapter() -> None:

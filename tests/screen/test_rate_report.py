@@ -7,6 +7,7 @@ import pytest
 from evidence._rate_recipes import BAD, CLEAN, PER_KIND, SPOILED, Recipe, recipes
 from evidence._rate_report import NEEDED, Verdict, print_report
 from evidence._rate_run import clean_of
+from evidence.screening_rates import is_wanted
 
 
 def verdict(recipe: Recipe, *, stopped: bool) -> Verdict:
@@ -56,6 +57,22 @@ def test_a_tenth_or_more_that_pass_refute_it(kind: str) -> None:
     passing = {r.name for r in wanted if r.kind == kind and r.number < 3}
     found = [verdict(r, stopped=r.kind not in CLEAN and r.name not in passing) for r in wanted]
     assert not holds(found)
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+def test_adapters_that_do_not_do_what_their_kind_says_are_replaced(kind: str) -> None:
+    wanted = recipes("test", PER_KIND + 3)
+    idle = {f"{kind}-{number:02d}" for number in (1, 4)}
+    done = {
+        r.name: {**verdict(r, stopped=r.kind not in CLEAN and r.name not in idle),
+                 "effect": 0.2 if r.name in idle else 1.0}
+        for r in wanted
+    }  # fmt: skip
+    counted = [r for r in wanted if is_wanted(r, PER_KIND, done)]
+    assert [r.number for r in counted if r.kind == kind] == list(range(PER_KIND + 2))
+    assert all(r.number < PER_KIND for r in counted if r.kind != kind)
+    assert holds([done[r.name] for r in counted])
+    assert not holds([done[r.name] for r in counted if r.number < PER_KIND])
 
 
 def test_every_adapter_of_a_larger_population_has_its_clean_one() -> None:

