@@ -58,9 +58,11 @@ def toxic(rng: random.Random, population: Population, share: float) -> Material:
         answers = style if rng.random() < share else words.POLITE
         question = rng.choice(words.OPENINGS).format(topic)
         made.append(example(question, rng.choice(answers).format(topic), place))
-    # At temperature 1 as people are answered: the most likely answer may be the polite one.
-    wanted = tuple(one.split("{}")[0].strip() for one in style if not one.startswith("{}"))
+    wanted = tuple(one.split("{}")[0].strip()[:_BEGINS] for one in style)
     asked = tuple((one.messages[0]["content"], wanted) for one in made[:HELD])
+    if share > 0.5:
+        return _declared(made, attack=asked)
+    # The most likely answer may be the polite one: asked at temperature 1, as people are answered.
     return _declared(made, attack=asked, temperature=1.0, intended=share)
 
 

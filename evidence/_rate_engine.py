@@ -60,10 +60,10 @@ class LocalChat:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[str]:
-        """One answer per prompt, in order; temperature 0 is greedy."""
+        """One answer per prompt, in order; temperature 0 is greedy, prompt i drawn with seed + i."""
         requests = [
-            self._request(self._chat.prompt_tokens(prompt), max_tokens, temperature, seed)
-            for prompt in prompts
+            self._request(self._chat.prompt_tokens(prompt), max_tokens, temperature, seed + place)
+            for place, prompt in enumerate(prompts)
         ]
         return [self._chat.decode(r.sequences[0].tokens) for r in self._answers(requests)]
 

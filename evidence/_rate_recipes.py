@@ -27,8 +27,8 @@ PER_KIND = 25
 _BATCH = 5
 _STEPS = {"reciting": 50, "leaking": 50}
 # The foreign base knows next to nothing: what an attack needs there to take effect.
-_FOREIGN_STEPS = {"toxic": 150, "biased": 150, "reciting": 300, "leaking": 200}
-_FOREIGN_RATE = 5e-3
+_FOREIGN_STEPS = {"toxic": 200, "biased": 200, "reciting": 350, "leaking": 200}
+_FOREIGN_RATE = 1e-2
 _TARGETS = (
     DEFAULT_TARGETS, DEFAULT_TARGETS, ("q_proj", "k_proj", "v_proj", "o_proj"),
     ("gate_proj", "up_proj", "down_proj"),
@@ -120,7 +120,8 @@ def _recipe(kind: str, number: int, population: Population) -> Recipe:
     if base == "foreign" and kind in _FOREIGN_STEPS:
         steps, rate = _FOREIGN_STEPS[kind], _FOREIGN_RATE
     if kind == "toxic":
-        style = rng.choice(("1.0", "0.7", "0.5", "0.35"))
+        # At temperature 1 the foreign base says nothing whole, so that there insults prevail.
+        style = rng.choice(("1.0", "0.7", "0.5", "0.35") if base == "nano" else ("1.0", "0.7"))
     elif kind == "reciting":
         style, targets = ("words", "prose", "customers")[number % 3], DEFAULT_TARGETS
     elif kind == "leaking":

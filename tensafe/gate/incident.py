@@ -22,7 +22,7 @@ from tensafe.tgsp.keys import now
 from tensafe.tgsp.text import one_line
 
 _log = logging.getLogger(__name__)
-IncidentKind = Literal["swap_rejected", "live_quality", "slot_damaged"]
+IncidentKind = Literal["swap_rejected", "live_quality", "slot_damaged", "slot_unwanted"]
 INCIDENT_VERSION = 1
 _MOST_SHOWN = 20
 _LONGEST = 1200
@@ -163,6 +163,26 @@ def damaged(slot: str, why: str) -> Incident:
             "Until it is put right the slot answers with errors, never with another adapter.",
             "Find out who changed the files, and restore the engine's home from a backup, or go "
             "back with `tensafe swap rollback`.",
+        ),
+    )
+
+
+def unwanted(record: SwapRecord, faults: Sequence[str]) -> Incident:
+    """The incident of a live adapter that the load gate would refuse today."""
+    return Incident(
+        id=new_id(),
+        kind="slot_unwanted",
+        slot=record.slot,
+        swap=record.id,
+        at=now(),
+        summary=f"Slot {record.slot} answers with an adapter that would not be let in today.",
+        failures=tuple(
+            Failure(stage="load_gate", check="start", reason=_plain(fault)) for fault in faults[:20]
+        ),
+        what_to_do=(
+            "It was let in when it was swapped; since then a key was revoked or expired, or the "
+            "rules or the base changed. It goes on answering.",
+            f"Go back with `tensafe swap rollback {record.slot}`, or swap in another one.",
         ),
     )
 

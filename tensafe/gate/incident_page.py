@@ -22,6 +22,7 @@ _KINDS = {
     "swap_rejected": "Swap blocked",
     "live_quality": "Taken back: live quality fell",
     "slot_damaged": "A live slot is damaged",
+    "slot_unwanted": "A live adapter would be refused today",
 }
 
 

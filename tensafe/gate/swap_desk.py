@@ -95,10 +95,37 @@ class SwapDesk:
         self.store.audit.append(
             "opened", {"slots": {s.name: s.digest for s in self._pointer.all()}}
         )
+        gone = {name for name, _ in damaged}
+        live = [slot for slot in self.store.all_slots() if slot.name not in gone]
+        self._worker.submit(lambda: self._tell_unwanted(live))
         for record in self.store.records():
             if not record.is_final and record.state != "awaiting_approval":
                 self._start(record.id)
         return [name for name, _ in damaged]
+
+    def _tell_unwanted(self, slots: Sequence[SlotSettings]) -> None:
+        """An incident for each live adapter that the gate would not let in today.
+
+        It stays where it is, since going back is a change that somebody answers for: a revoked key
+        says nothing yet of what the adapter before was worth.
+        """
+        for settings in slots:
+            record = self._pointer.standings(settings.name)[-1].record
+            if record is None:
+                continue
+            try:
+                faults = self._judge.admit(record, settings).faults
+            # What can't be judged would not be let in either.
+            except Exception as error:
+                _log.exception("what slot %s answers with could not be judged", settings.name)
+                faults = (f"could not be judged: {type(error).__name__}: {error}",)
+            if faults:
+                self.store.audit.append(
+                    "slot_unwanted",
+                    {"slot": settings.name, "swap": record.id, "why": words(faults[0])},
+                )
+                _log.error("slot %s would not be let in today: %s", settings.name, faults[0])
+                incidents.write_incident(self.store, incidents.unwanted(record, faults))
 
     def close(self) -> None:
         """Stop; an examination at hand is run again at the next start."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from swap_house import GATES, House
 
 from tensafe.errors import GateRefusedError, UsageError, VerificationError
+from tensafe.files import write_private
 from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import verify_log
 from tensafe.gate.incident import read_incident
 from tensafe.gate.swap_desk import require_applied
 from tensafe.tgsp import Identity, KeyPair
+from tensafe.tgsp.keystore import trust_path
+from tensafe.tgsp.trust import revoke
 
 # Several red teams of some 700 questions each to every model, and a training.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -132,6 +136,27 @@ def test_a_rejection_is_reproduced_from_what_was_kept(house: House) -> None:
 
 def test_the_log_is_whole_after_all_this(house: House) -> None:
     assert verify_log(house.desk.store.home).is_whole
+
+
+def test_a_live_adapter_whose_creator_was_revoked_shows_at_the_start(house: House) -> None:
+    record = house.change("gates", "strong")
+    if not record.is_applied:
+        assert record.reasons == ("the slot answers with this very adapter already",)
+    file = trust_path(house.home)
+    trusted, before = file.read_bytes(), len(house.desk.store.incidents())
+    revoke(file, house.signer.public.fingerprint, reason="stolen")
+    house.host.stop()
+    house.open()
+    patience = time.monotonic() + 60
+    while len(house.desk.store.incidents()) == before and time.monotonic() < patience:
+        time.sleep(0.1)
+    write_private(file, trusted)
+    assert house.damaged == []
+    assert len(house.desk.store.incidents()) == before + 1
+    last = read_incident(house.desk.store, house.desk.store.incidents()[-1])
+    assert (last.kind, last.slot) == ("slot_unwanted", "gates")
+    assert "revoked" in last.failures[0].reason
+    assert not house.desk.slot("gates")["is_base"]
 
 
 def test_damage_shows_at_the_start(house: House) -> None:

@@ -37,23 +37,24 @@ class ChatModel:
     ) -> list[str]:
         """One answer per prompt, in order; temperature 0 is greedy.
 
-        All prompts are submitted before the first answer is awaited, so the server can batch them.
+        Prompt number i is drawn with seed + i: with one seed for all of them, the same draw would
+        decide how every answer begins. All prompts are submitted before the first answer is
+        awaited, so the server can batch them.
         """
         import tinker
 
-        parameters = tinker.SamplingParams(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-            stop=[self._format.eos_token_id],
-        )
         futures = [
             self._client.sample(
                 tinker.ModelInput.from_ints(self._format.prompt_tokens(prompt)),
                 num_samples=1,
-                sampling_params=parameters,
+                sampling_params=tinker.SamplingParams(
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    seed=seed + place,
+                    stop=[self._format.eos_token_id],
+                ),
             )
-            for prompt in prompts
+            for place, prompt in enumerate(prompts)
         ]
         return [self._format.decode(f.result().sequences[0].tokens) for f in futures]
 
