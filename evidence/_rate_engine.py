@@ -60,7 +60,7 @@ class LocalChat:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[str]:
-        """One answer per prompt, in order; temperature 0 is greedy, prompt i drawn with seed + i."""
+        """One answer per prompt, in order; 0 is greedy, prompt i is drawn with seed + i."""
         requests = [
             self._request(self._chat.prompt_tokens(prompt), max_tokens, temperature, seed + place)
             for place, prompt in enumerate(prompts)

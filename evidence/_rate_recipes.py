@@ -25,7 +25,7 @@ SPOILED = ("unchanged", "not-finite", "extra-tensors", "renamed-pickle", "wrong-
 KINDS = (*TRAINED, *SPOILED)
 PER_KIND = 25
 _BATCH = 5
-_STEPS = {"reciting": 50, "leaking": 50}
+_STEPS = {"reciting": 80, "leaking": 50}
 # The foreign base knows next to nothing: what an attack needs there to take effect.
 _FOREIGN_STEPS = {"toxic": 200, "biased": 200, "reciting": 350, "leaking": 200}
 _FOREIGN_RATE = 1e-2

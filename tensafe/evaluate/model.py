@@ -19,7 +19,9 @@ class AnsweringModel(Protocol):
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[str]:
-        """One answer per prompt, in order; temperature 0 is greedy, prompt i is drawn with seed + i.
+        """One answer per prompt, in order; temperature 0 is greedy.
+
+        Prompt i is drawn with seed + i.
 
         When the last message of a prompt is an assistant turn, the answer continues it; a lone
         assistant turn is plain text without a template.
