@@ -51,6 +51,8 @@ TRAFFIC, ASKED_BEFORE = 4000, 700
 MOST_LOST = 0.01
 VERSIONS, MIN_EXAMPLES, WATCH_LIMIT_S = 2, 120, 3600.0
 EPOCHS = "4"
+# The default share, 0.2, holds on some seeds and loses six points on others; see design 0016.
+SHARE = "0.5"
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def improved(house: House, before: Scores) -> tuple[dict[str, Any], bool]:
     """The next version with replay and without, against the first on unseen messages."""
     figures: dict[str, Any] = {"first": before.means}
     exits: dict[str, int] = {}
-    for name, options in (("with_replay", ()), ("without_replay", ("--replay", "none"))):
+    mixes = (("with_replay", ("--replay-share", SHARE)), ("without_replay", ("--replay", "none")))
+    for name, options in mixes:
         exits[name], told = house.improve(name, *options)
         after = house.scores(house.folder / name)
         figures[name] = {
