@@ -16,7 +16,7 @@ import stat
 from collections.abc import Generator
 from pathlib import Path
 
-from tensafe.errors import KeyStoreError
+from tensafe.errors import KeyStoreError, UsageError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -107,6 +107,27 @@ def locked(path: Path) -> Generator[None]:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def owned(lock: Path, refusal: str) -> Generator[None]:
+    """Hold a lock file for as long as the block runs; its folder is made where it isn't there.
+
+    The system lets go of it when the process ends, however it ends.
+
+    Raises:
+        UsageError: `refusal`, when another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(refusal) from error
         yield
     finally:
         os.close(descriptor)

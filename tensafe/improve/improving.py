@@ -40,6 +40,7 @@ from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.create import Outcome, Start, adapter_of, claim_folder
 from tensafe.pipeline.events import LoggedView, View
 from tensafe.pipeline.packaging import signing_key
+from tensafe.pipeline.run_folder import writing
 
 if TYPE_CHECKING:
     from tinker_engine.connect import Connection
@@ -98,7 +99,8 @@ def improve_adapter(
         settings: fields of `ImproveConfig` by name, in place of those of `config`.
 
     Raises:
-        UsageError: a setting is not allowed, or the engine runs another base.
+        UsageError: a setting is not allowed, the engine runs another base, or another process
+            writes the run.
         DataError: the version or the log can't be used.
         NothingToTrainError: too few better answers were found.
         GateRefusedError: the records' privacy budget is spent.
@@ -121,7 +123,7 @@ def improve_adapter(
         view.note(f"not used: {line.source} ({line.place}): {line.reason}; {line.advice}")
     # Asked for first: a missing passphrase should not surface after an hour of training.
     signer = signing_key(current.run.config, view)
-    with ExitStack() as stack:
+    with writing(folder), ExitStack() as stack:
         if engine is None:
             view.stage("Starting the engine")
             engine = stack.enter_context(

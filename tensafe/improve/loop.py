@@ -8,20 +8,17 @@ be paused, and it never moves a slot by itself.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensafe.errors import GateRefusedError, NothingToTrainError, UsageError
-from tensafe.files import private_folder, write_json, write_text
+from tensafe.files import owned, private_folder, write_json, write_text
 from tensafe.improve.budget import LEAST_EPSILON
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import read_current
@@ -100,7 +97,9 @@ def continuous_improve(
     config = loop_config or LoopConfig()
     folder = folder or Path("watch") / Path(adapter_path).resolve().name
     source = folder / "traffic" if traffic_sample is None else Path(traffic_sample)
-    with _owned(folder), ExitStack() as stack:
+    private_folder(folder)
+    busy = f"another process runs the loop in {folder}; stop it first"
+    with owned(folder / LOCK_FILE, busy), ExitStack() as stack:
         _claim(folder, config)
         loop = _Loop(folder, source, config, view or SilentView(), door or HostDoor())
         state = read_loop_state(folder)
@@ -462,19 +461,6 @@ def _claim(folder: Path, config: LoopConfig) -> None:
             )
         return
     write_json(path, settings)
-
-
-@contextlib.contextmanager
-def _owned(folder: Path) -> Generator[None]:
-    private_folder(folder)
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UsageError(f"another process runs the loop in {folder}; stop it first") from error
-    finally:
-        os.close(descriptor)
 
 
 def _figures(done: Improvement) -> dict[str, object]:

@@ -19,6 +19,7 @@ from tensafe.errors import (
     UsageError,
     VerificationError,
 )
+from tensafe.gate.load_records import LoadPolicy
 from tensafe.marketplace.places import SignWith
 from tensafe.marketplace.proof import Action, SignedAction, sign_action
 from tensafe.marketplace.records import (
@@ -145,7 +146,13 @@ class ServiceMarketplace:
         return visible(text[:MAX_SKILL_DOC_BYTES])
 
     def fetch(self, listing: Listing, target: Path) -> None:
-        """Stream the package to the file."""
+        """Stream the package to the file, unless it is larger than any that a load gate lets in."""
+        largest = LoadPolicy().max_payload_bytes
+        if listing.size_bytes > largest:
+            raise MarketplaceError(
+                f"{self.url} lists {listing.name} with {listing.size_bytes} bytes; the load gate "
+                f"lets {largest} in"
+            )
         path = f"{self._url}/api/v1/versions/sha256:{listing.package_digest}/package"
         size = 0
         try:

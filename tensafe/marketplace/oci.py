@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tensafe.errors import MarketplaceError, UsageError, VerificationError
+from tensafe.gate.load_records import LoadPolicy
 from tensafe.marketplace.oci_registry import Blob, NotAPackageError, NotThereError, OciRegistry
 from tensafe.marketplace.places import SignWith
 from tensafe.marketplace.records import (
@@ -331,6 +332,11 @@ def _read_layers(value: dict[str, Any], where: str) -> _Layers:
             raise ValueError("there are layers of unknown kinds")
         if layers.manifest.size > MAX_MANIFEST_BYTES:
             raise ValueError(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes")
+        largest = LoadPolicy().max_payload_bytes
+        if layers.payload.size > largest:
+            raise ValueError(
+                f"the payload has {layers.payload.size} bytes; the load gate lets {largest} in"
+            )
         if layers.skill is not None and layers.skill.size > MAX_SKILL_DOC_BYTES:
             raise ValueError(f"the skill document has more than {MAX_SKILL_DOC_BYTES} bytes")
     except (KeyError, TypeError, ValueError) as error:

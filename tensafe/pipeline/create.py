@@ -32,7 +32,13 @@ from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import LoggedView, View
 from tensafe.pipeline.lineage import Parent
 from tensafe.pipeline.packaging import package_run, run_provenance, signing_key
-from tensafe.pipeline.run_folder import read_run, training_facts, write_run_file
+from tensafe.pipeline.run_folder import (
+    RUN_LOCK,
+    read_run,
+    training_facts,
+    write_run_file,
+    writing,
+)
 from tensafe.screen import ScreenReport, screen_adapter
 from tensafe.tgsp import KeyPair, PackageDigest, tensafe_home
 from tinker_engine.recipes.sft import SftResult, run_sft
@@ -109,21 +115,24 @@ def create_adapter(config: TrainConfig, view: View) -> Outcome:
     """Run the whole path; a killed run goes on when it is called again with the same settings.
 
     Raises:
-        UsageError: the run folder holds a run with other settings.
+        UsageError: the run folder holds a run with other settings, or another process writes it.
         DataError: nothing in the data can be learned from.
         TensafeError, EngineError: a step failed; what is done so far stays in the run folder.
     """
     from tinker_engine.connect import open_engine
 
     folder = config.run_folder
+    # Once before the lock, which must not be left in a folder that is no run's, and once under it.
     claim_folder(folder, config)
-    view = LoggedView(view, folder / "events.jsonl")
-    # Asked for first: a missing passphrase should not surface after an hour of training.
-    signer = signing_key(config, view)
-    dataset = _curate(config, folder, view)
-    view.stage("Starting the engine")
-    with open_engine(config.engine, base_model=config.base_model) as engine:
-        return adapter_of(config, dataset, engine, signer, view)
+    with writing(folder):
+        claim_folder(folder, config)
+        view = LoggedView(view, folder / "events.jsonl")
+        # Asked for first: a missing passphrase should not surface after an hour of training.
+        signer = signing_key(config, view)
+        dataset = _curate(config, folder, view)
+        view.stage("Starting the engine")
+        with open_engine(config.engine, base_model=config.base_model) as engine:
+            return adapter_of(config, dataset, engine, signer, view)
 
 
 def adapter_of(
@@ -200,6 +209,7 @@ def claim_folder(folder: Path, config: TrainConfig, *, beside: Sequence[str] = (
                 "or another --out"
             )
         return
+    beside = (*beside, RUN_LOCK)
     if folder.exists() and any(entry.name not in beside for entry in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run; give another --out")
     write_json(path, settings)

@@ -8,6 +8,7 @@ screening, the data against both.
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from tensafe.curate.dataset_files import read_dataset
 from tensafe.data.records import Dataset
 from tensafe.errors import DataError, GateRefusedError
-from tensafe.files import write_json
+from tensafe.files import owned, write_json
 from tensafe.gate.records import GateRecord, ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.lineage import Parent, parent_of
@@ -29,6 +30,7 @@ from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 WEIGHTS = "adapter_model.safetensors"
 RUN_FILE = "run.json"
+RUN_LOCK = "run.lock"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,18 @@ class FinishedRun:
     def weights(self) -> Path:
         """The adapter's safetensors file."""
         return self.folder / "adapter" / WEIGHTS
+
+
+def writing(folder: Path) -> AbstractContextManager[None]:
+    """Have a run's folder for this process alone, while a run is made in it.
+
+    Raises:
+        UsageError: another process makes one there.
+    """
+    return owned(
+        folder / RUN_LOCK,
+        f"another process writes the run in {folder}; wait for it, or give another --out",
+    )
 
 
 def training_facts(training: SftResult) -> TrainingFacts:

@@ -118,11 +118,14 @@ def test_other_artifacts_are_not_packages(
     put("twice", layers=[*stored["layers"], stored["layers"][0]])
     other = {**stored["annotations"], "org.tensafe.tgsp.package-digest": "sha256:" + "0" * 64}
     put("misnamed", annotations=other)
+    manifest, payload, *rest = stored["layers"]
+    put("endless", layers=[manifest, {**payload, "size": 3 << 30}, *rest])
     for tag, words in (
         ("no-skill", "has no layer"),
         ("no-payload", "not a package"),
         ("twice", "not a package"),
         ("misnamed", "gave other bytes"),
+        ("endless", "the load gate lets"),
     ):
         with pytest.raises((VerificationError, MarketplaceError), match=words):
             pull(f"{place}:{tag}", tmp_path / "got.tgsp")

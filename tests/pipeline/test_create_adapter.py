@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,29 @@ def test_too_little_data_is_answered(home: Path, capsys: pytest.CaptureFixture[s
     (home / "few.csv").write_text("question,answer\nHow high?,Very high.\n", encoding="utf-8")
     assert run("--data", str(home / "few.csv"), "--out", str(home / "run")) == 1
     assert "--question-column" in capsys.readouterr().err
+
+
+def test_a_folder_that_another_process_writes_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(home / "places.csv", answers={place: place for place in PLACES})
+    arguments = ("--data", str(home / "places.csv"), "--no-dp", "--out", str(home / "busy"))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home / "busy")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert run(*arguments) == 2
+    assert "another process writes the run" in capsys.readouterr().err
+    holder.communicate("")
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from tensafe.pipeline.run_folder import writing
+with writing(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
