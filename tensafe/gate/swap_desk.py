@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tinker_engine.runtime.engine import Engine
 
 _log = logging.getLogger(__name__)
+_BY_QUALITY = "tensafe live quality"
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -351,7 +352,7 @@ class SwapDesk:
             self.store.add_score(slot, digest, score)
             verdict = self.live_quality(slot)
             policy = settings.policy
-            if not verdict.has_fallen or not policy.automatic_rollback:
+            if not verdict.has_fallen or not policy.automatic_rollback or self._is_stuck(slot):
                 return verdict
             return self._take_back(slot, verdict)
 
@@ -391,10 +392,17 @@ class SwapDesk:
             lambda: reproduce(record, settings, self._judge, self.store)
         ).result()
 
+    def _is_stuck(self, slot: str) -> bool:
+        """Whether going back was refused just before: that is told once, and for people to mend."""
+        last = self.swaps(slot)[-1:]
+        return any(
+            record.requested_by == _BY_QUALITY and record.state == "rejected" for record in last
+        )
+
     def _take_back(self, slot: str, verdict: LiveVerdict) -> LiveVerdict:
         try:
             record = self.roll_back(
-                slot, by="tensafe live quality", is_automatic=True,
+                slot, by=_BY_QUALITY, is_automatic=True,
                 reason=f"mean {verdict.mean:.3f} of {verdict.items} live answers, below "
                 f"{verdict.floor:.3f}",
             )  # fmt: skip

@@ -14,6 +14,8 @@ from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import verify_log
 from tensafe.gate.incident import read_incident
 from tensafe.gate.swap_desk import require_applied
+from tensafe.gate.swap_flow import SwapFlow
+from tensafe.gate.swap_records import SlotSettings, SwapRecord
 from tensafe.tgsp import Identity, KeyPair
 from tensafe.tgsp.keystore import trust_path
 from tensafe.tgsp.trust import revoke
@@ -84,6 +86,23 @@ def test_evidence_is_used_again_and_live_quality_takes_the_slot_back(house: Hous
     assert (last.kind, last.slot) == ("live_quality", "gates")
     with pytest.raises(UsageError, match="score"):
         house.desk.score("gates", base, 1.5)
+
+
+def test_a_refused_rollback_is_not_tried_again_with_every_score(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        raise RuntimeError("no memory")
+
+    record = house.change("gates", "strong")
+    require_applied(record)
+    with monkeypatch.context() as patch:
+        patch.setattr(SwapFlow, "gate", refuse)
+        verdicts = [house.desk.score("gates", record.to_digest, 0.0) for _ in range(12)]
+    assert sum(verdict.has_fallen for verdict in verdicts) > 1
+    tried = [swap for swap in house.desk.swaps("gates") if swap.requested_at >= record.requested_at]
+    assert [swap.state for swap in tried] == ["applied", "rejected"]
+    assert house.desk.roll_back("gates", by="tests", reason="").is_applied
 
 
 def test_a_set_waits_for_its_signature_and_then_each_request_gets_its_member(house: House) -> None:
