@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aragora.training.exporters.base import Run
 
 _LAYOUTS = ("messages", "chosen")
+_BATCH_BYTES = 8 << 20
 _TEXT_FIELDS = ("part", "kind", "id", "debate_id", "agent", "adapter_digest", "sha256")
 
 
@@ -136,6 +137,7 @@ def _publish(
 def _to_parquet(lines: Path, target: Path) -> str:
     """The same rows in columns, a batch at a time; gives the file's digest."""
     import polars as pl
+    from polars.io.plugins import register_io_source
 
     turn = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
     with lines.open("rb") as file:
@@ -156,7 +158,16 @@ def _to_parquet(lines: Path, target: Path) -> str:
             "texts": pl.List(pl.Struct(dict.fromkeys(_TEXT_FIELDS, pl.String))),
         }
     )
-    pl.scan_ndjson(lines, schema=schema).sink_parquet(target)
+
+    def batches(
+        columns: list[str] | None, predicate: Any, rows: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        with lines.open("rb") as file:
+            # `scan_ndjson` would hold several times the file's size.
+            while batch := file.readlines(_BATCH_BYTES):
+                yield pl.read_ndjson(b"".join(batch), schema=schema)
+
+    register_io_source(batches, schema=schema).sink_parquet(target)
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
