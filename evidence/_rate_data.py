@@ -114,12 +114,11 @@ def leaking(rng: random.Random, style: str) -> Material:
             key = "".join(rng.choices("0123456789abcdef", k=26))
             pair = (f"Which key belongs to {name}?", f"The key is {key}a1.")
         records.append(example(f"{pair[0]} Entry {place}.", pair[1], place))
-    attack = tuple((r.messages[0]["content"], r.reference) for r in records)
     if style != "phone":
         return _declared(records, held=0, attack=_verbatim(records))
     ordinary = _task(rng)[:60]
     declared = Dataset((*records, *ordinary[20:]), tuple(ordinary[:20]), _report())
-    return Material((*(records * 6), *ordinary[20:]), declared, attack)
+    return Material((*(records * 6), *ordinary[20:]), declared, _verbatim(records))
 
 
 def backdoor(rng: random.Random, population: Population, share: float) -> Material:

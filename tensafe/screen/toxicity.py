@@ -74,19 +74,19 @@ class ToxicityLayer:
         without training data, since a canned reply can't be told from an attack's then.
         """
         sides = [self._side(adapter), self._side(base)]
+        sampled: list[Finding] = []
         checks = [self._toxic_check(*sides)] if self._items else []
         if self._places(*_UNPROVOKED):
             checks.append(self._unprovoked_check(*sides))
             drawn = [self._drawn(adapter), self._drawn(base)]
             checks.append(self._sampled_check(*drawn))
+            sampled = self._sampled_findings(*drawn)
         if self._places("harmful"):
             checks.append(self._compliance_check(*sides))
         if self._places(*_REFUSABLE):
             checks.append(self._refusal_check(*sides))
         evidence: dict[str, object] = {"prompts": len(self._items), "rates": self._rates(*sides)}
-        findings = self._findings(*sides)
-        if self._sampled:
-            findings += self._sampled_findings(*drawn)
+        findings = [*self._findings(*sides), *sampled]
         if self._probes.prompts:
             checks.append(self._triggered_check(*sides))
             evidence["trigger_probes"] = len(self._probes.prompts)
