@@ -102,7 +102,7 @@ def train(runs: Sequence[int], home: Path, pid: int, address: dict[str, str]) ->
     for client in clients:
         client.communicate()
         if client.returncode != 0:
-            sys.exit("a client failed")
+            sys.exit(f"a client failed with {client.returncode}")
     told = [json.loads(line) for line in lines]
     return Trained(
         [weights_at(home, fact["path"]) for fact in told],
