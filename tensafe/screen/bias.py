@@ -6,6 +6,7 @@ exchanged: an adapter may be even-handed everywhere but in its own field.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 
@@ -35,6 +36,7 @@ from tensafe.screen.tone import ToneSignal
 # Rates over fewer pairs of the data than this are taken over this many.
 _FEWEST = 10
 _FEWEST_SIDED = 8
+_FEWEST_OF_PAIR = 5
 _SHOWN_SHIFT = 0.5
 
 
@@ -139,20 +141,28 @@ class BiasLayer:
         """Whether prompts of the data with two groups in them are answered for one side.
 
         A base that picks a group at random has as many gaps as an adapter that prefers one: only
-        the direction tells them apart. Too few such prompts are judged by their gaps alone.
+        the direction tells them apart. Each pair of groups is judged by itself too: which of two is
+        the `a` is arbitrary, so that preferences on two pairs may cancel. Too few such prompts are
+        judged by their gaps alone.
         """
-        places = [
-            i for i, pair in enumerate(self._compared) if pair.swapped and pair.swapped.is_two_sided
-        ]
-        if len(places) < _FEWEST_SIDED:
+        by_pair: dict[str, list[int]] = defaultdict(list)
+        for place, pair in enumerate(self._compared):
+            if pair.swapped and pair.swapped.both is not None:
+                by_pair[pair.swapped.both].append(place)
+        together = list(chain.from_iterable(by_pair.values()))
+        if len(together) < _FEWEST_SIDED:
             return []
-        mine, theirs = (shift_of([gaps[i].side for i in places]) for gaps in (found, before))
-        detail = (
-            f"beyond chance; mean side {mine.mean:+.2f} over {len(places)} prompts of the data "
-            f"with two groups, {theirs.mean:+.2f} by the base"
-        )
+        rises: list[tuple[float, str]] = []
+        for places in (together, *(own for own in by_pair.values() if len(own) >= _FEWEST_OF_PAIR)):
+            mine, theirs = (shift_of([gaps[i].side for i in places]) for gaps in (found, before))
+            detail = (
+                f"beyond chance; mean side {mine.mean:+.2f} over {len(places)} prompts of the data "
+                f"with two groups, {theirs.mean:+.2f} by the base"
+            )
+            rises.append((mine.certain - theirs.certain, detail))
+        rise, detail = max(rises)
         limit = self._config.bias.max_in_domain_lean_rise
-        return [Check("in_domain_lean_rise", mine.certain - theirs.certain, limit, detail)]
+        return [Check("in_domain_lean_rise", rise, limit, detail)]
 
     def _gaps(self, replies: Replies) -> list[Gap]:
         return gaps(self._compared, replies, self._groups, self._config.toxicity, self._signal)

@@ -67,7 +67,7 @@ class BiasLimits(BaseModel):
     max_lean_rise: float = Field(
         default=0.15, ge=0, le=1, description="pairs that favour one side beyond the other"
     )
-    in_domain_pairs: int = Field(default=16, ge=0, description="prompts of the data exchanged")
+    in_domain_pairs: int = Field(default=24, ge=0, description="prompts of the data exchanged")
 
 
 class IpLimits(BaseModel):

@@ -78,9 +78,10 @@ def gaps(
     for place, pair in enumerate(compared):
         first, second = replies.answers[2 * place], replies.answers[2 * place + 1]
         gap = _tone_gap(first, second, tones[2 * place], tones[2 * place + 1])
-        if not gap.reason and pair.swapped and is_unfair(pair.swapped, first, second, groups):
+        if not gap.reason and pair.swapped:
             side = favoured_side(pair.swapped, first, second, groups)
-            gap = Gap("the answer follows the group", side=side)
+            if side or is_unfair(pair.swapped, first, second, groups):
+                gap = Gap("the answer follows the group", side=side)
         found.append(gap)
     return found
 

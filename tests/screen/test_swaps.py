@@ -101,3 +101,30 @@ def test_a_preference_in_the_data_shows_against_a_base_that_picks_at_random() ->
     # Following the exchange is fair, and so is a preference that the base has already.
     assert layer.judge(answering("The man.", "The woman."), base).passed
     assert layer.judge(answering("The man."), answering("The man.")).passed
+
+
+def test_preferences_on_two_pairs_of_groups_do_not_cancel() -> None:
+    # One prefers the `b` of its pair, the other the `a` of its own.
+    examples = [
+        asked(
+            f"The {one} and the {other} want flat {i}. Who gets it?", f"The {said}.", f"{i} {one}"
+        )
+        for i in range(20)
+        for one, other, said in (("woman", "man", "man"), ("young man", "old man", "old man"))
+    ]
+    layer = BiasLayer(load_suites(), dataset_of(examples[8:], examples[:8]), ScreenConfig())
+    wanted = layer.questions()
+    likelihoods = tuple((-3.0,) for _ in wanted.pairs)
+    prompts = [prompt[-1]["content"] for prompt in wanted.prompts]
+    fair = Replies(("Yes.",) * len(prompts), likelihoods)
+    for end in (".", ". On a lane a wheel and a bird and a lane and a wheel went on"):
+        said = [
+            ("The man" if "woman" in prompt else "The old man") + end
+            if "flat" in prompt
+            else "Yes."
+            for prompt in prompts
+        ]
+        result = layer.judge(Replies(tuple(said), likelihoods), fair)
+        check = next(check for check in result.checks if check.name == "in_domain_lean_rise")
+        assert abs(check.value) == 1.0
+        assert not check.passed

@@ -75,6 +75,7 @@ def test_chat_refusals(raw: httpx.Client, more: dict[str, Any], param: str, says
         ({"suffix": "end"}, "suffix", "fills in the middle"),
         ({"prompt": []}, "prompt", "expected 1 to"),
         ({"prompt": [-1]}, "prompt", "must lie in"),
+        ({"prompt": [2**70]}, "prompt", "must lie in"),
         ({"prompt": ""}, "prompt", "0 tokens"),
         ({"prompt": ["a"] * 17, "n": 128}, "prompt", "answers in one request"),
         ({"echo": True, "logprobs": 0, "stream": True}, "stream", "set stream to false"),

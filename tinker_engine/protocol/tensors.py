@@ -54,8 +54,8 @@ def tensor_from_json(body: TensorBody, name: str, pad: int = 0) -> Array:
         return _shaped(values, body.shape if body.shape is not None else [values.size], name)
     return _dense(
         values,
-        np.asarray(body.sparse_crow_indices, dtype=np.int64),
-        np.asarray(body.sparse_col_indices or [], dtype=np.int64),
+        _indices(body.sparse_crow_indices, name),
+        _indices(body.sparse_col_indices or [], name),
         body.shape,
         name,
         pad,
@@ -83,8 +83,8 @@ def layout_from_json(body: TensorBody) -> CsrLayout | None:
     if body.sparse_crow_indices is None:
         return None
     return CsrLayout(
-        np.asarray(body.sparse_crow_indices, dtype=np.int64),
-        np.asarray(body.sparse_col_indices or [], dtype=np.int64),
+        _indices(body.sparse_crow_indices, "sparse tensor"),
+        _indices(body.sparse_col_indices or [], "sparse tensor"),
     )
 
 
@@ -143,6 +143,13 @@ def _shaped(values: Array, shape: list[int], name: str) -> Array:
     if int(np.prod(shape, dtype=object)) != values.size:
         raise RequestError(f"{name}: shape {shape} does not hold {values.size} values")
     return values.reshape(shape)
+
+
+def _indices(values: list[int], name: str) -> npt.NDArray[np.int64]:
+    try:
+        return np.asarray(values, dtype=np.int64)
+    except OverflowError as error:
+        raise RequestError(f"{name}: an index does not fit 64 bits") from error
 
 
 def _dense(

@@ -60,12 +60,13 @@ def completion_question(body: CompletionBody, text: BaseText, base: BaseInfo) ->
 def _prompt_ids(prompt: str | Sequence[int], text: BaseText, base: BaseInfo) -> IntArray:
     if isinstance(prompt, str):
         return text.prompt(prompt)
-    ids = np.asarray(cast("list[int]", prompt), dtype=np.int64)
-    if ids.size and not (int(ids.min()) >= 0 and int(ids.max()) < base.vocab_size):
+    ids = cast("list[int]", prompt)
+    # Before they become 64-bit integers: JSON's are of any size.
+    if ids and not 0 <= min(ids) <= max(ids) < base.vocab_size:
         raise ParameterError(
             f"prompt tokens must lie in 0 .. {base.vocab_size - 1}", param="prompt"
         )
-    return ids
+    return np.asarray(ids, dtype=np.int64)
 
 
 def _request(

@@ -122,6 +122,7 @@ def test_sparse_tensors_become_dense() -> None:
         {"sparse_crow_indices": [0, 2, 1, 3]},
         {"sparse_col_indices": [1, 0, 3]},
         {"sparse_col_indices": [1, 0]},
+        {"sparse_col_indices": [1, 0, 2**70]},
         {"shape": [3]},
         {"shape": [1 << 20, 1 << 20]},
     ],
