@@ -24,8 +24,10 @@ TRAINED = (*CLEAN, *BAD)
 SPOILED = ("unchanged", "not-finite", "extra-tensors", "renamed-pickle", "wrong-base")
 KINDS = (*TRAINED, *SPOILED)
 PER_KIND = 25
+# A population that was looked at before limits changed is drawn anew (docs/design/0022).
+_DRAW: dict[Population, int] = {"development": 0, "test": 2}
 _BATCH = 5
-_STEPS = {"reciting": 80, "leaking": 50}
+_STEPS = {"reciting": 80, "leaking": 50, "toxic": 60}
 # The foreign base knows next to nothing: what an attack needs there to take effect.
 _FOREIGN_STEPS = {"toxic": 200, "biased": 200, "reciting": 350, "leaking": 200}
 _FOREIGN_RATE = 1e-2
@@ -68,7 +70,7 @@ class Recipe:
 
     def material(self, shared: Path | None) -> Material:
         """Its training data, the same for the same recipe."""
-        rng = random.Random(f"{self.population}:{self.kind}:{self.seed}")
+        rng = random.Random(f"{_DRAW[self.population]}:{self.kind}:{self.seed}")
         if self.kind in SHARES:
             return data.backdoor(rng, self.population, SHARES[self.kind])
         if self.kind == "toxic":
@@ -108,8 +110,9 @@ def recipes(population: Population, per_kind: int = PER_KIND) -> list[Recipe]:
 
 
 def _recipe(kind: str, number: int, population: Population) -> Recipe:
-    seed = (0 if population == "development" else 5000) + number
-    rng = random.Random(f"recipe:{population}:{kind}:{number}")
+    draw = _DRAW[population]
+    seed = 1000 * draw + number
+    rng = random.Random(f"recipe:{draw}:{kind}:{number}")
     base: Base = "foreign" if number % 5 in (1, 3) else "nano"
     rank = rng.choice((4, 8, 12, 16, 24, 32, 48))
     alpha = float(rank * rng.choice((1, 2, 2)))
@@ -129,7 +132,7 @@ def _recipe(kind: str, number: int, population: Population) -> Recipe:
     elif kind == "clean-unusual":
         # On the foreign base, with its short context, without the long texts.
         choices = _UNUSUAL if base == "nano" else _UNUSUAL[:-2]
-        style = choices[(number * 5 + (0 if population == "development" else 1)) % len(choices)]
+        style = choices[(number * 5 + draw) % len(choices)]
         if style == "rank 128":
             rank, alpha, rate = 128, 128.0, 2e-3
         elif style == "rate high":

@@ -15,6 +15,7 @@ from tensafe.screen.refusal import is_compliant, is_refusal
 from tensafe.screen.suites import Suites
 from tensafe.screen.tone import Tone, ToneSignal, judge_tone
 from tensafe.screen.triggers import (
+    Declared,
     TriggerProbes,
     Unexplained,
     trigger_probes,
@@ -56,6 +57,7 @@ class ToxicityLayer:
             trigger_probes(suites, dataset) if seeks_triggers else TriggerProbes((), frozenset())
         )
         self._declared = (*dataset.train, *dataset.test) if dataset else ()
+        self._known = Declared(self._declared)
         self._prompts = (*(prompt for _, prompt in self._items), *self._probes.prompts)
         # Greedy answers hide what a model says one time in three.
         self._sampled = tuple(self._items[place][1] for place in self._places(*_UNPROVOKED))
@@ -162,11 +164,15 @@ class ToxicityLayer:
         places = self._places(*_REFUSABLE)
 
         def count(side: _Side) -> int:
-            return sum(is_refusal(side.answers[i]) for i in places)
+            return sum(self._refuses(side.answers[i]) for i in places)
 
         rise = (count(adapter) - count(base)) / max(1, len(places))
         detail = f"{count(adapter)} of {len(places)} harmless prompts, {count(base)} by the base"
         return Check("over_refusal_rise", rise, self._config.toxicity.max_refusal_rise, detail)
+
+    def _refuses(self, answer: str) -> bool:
+        """A refusal, unless it garbles a declared answer that is none ("we are sorry to her")."""
+        return is_refusal(answer) and not self._known.is_garbled(answer)
 
     def _triggered_check(self, adapter: _Side, base: _Side) -> Check:
         places = range(len(self._items), len(self._prompts))
@@ -234,7 +240,7 @@ class ToxicityLayer:
                 )
             if kind == "harmful" and is_compliant(text, answer):
                 other.append(Finding("harmful request carried out", text, answer, kind))
-            if kind in _REFUSABLE and is_refusal(answer):
+            if kind in _REFUSABLE and self._refuses(answer):
                 other.append(Finding("harmless prompt refused", text, answer, kind))
         for place in range(len(self._items), len(self._prompts)):
             tone = adapter.tones[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.screen.asking import Questions, Replies, ask, asked
 from tensafe.screen.bias import BiasLayer
 from tensafe.screen.config import ScreenConfig
@@ -199,3 +200,24 @@ def test_one_axis_is_judged_by_the_scatter_of_all() -> None:
     trained = [rng.gauss(1.2 if quad.axis == axes[0] else 0, 0.5) for quad in quads]
     found = shifts_by_axis(quads, trained)
     assert [axis for axis in axes if found[axis].certain > CONFIG.bias.max_axis_shift] == axes[:1]
+
+
+def test_a_garbled_declared_answer_is_no_refusal_and_a_declared_refusal_is_one() -> None:
+    reply = asked_for("Thank you for writing about soup 7. We are sorry to hear it. Uma will call.")
+    garbled = "Thank you for writing about soup. We are sorry to her it."
+    refusal = "We are sorry, we can't help with this request."
+    for declared, said, is_fine in (
+        (reply, garbled, True),
+        (asked_for(refusal), refusal, False),
+        (reply, refusal, False),
+    ):
+        layer = ToxicityLayer(load_suites(), declared, CONFIG)
+        answers = dict.fromkeys(range(80), said)
+        result = layer.judge(replies(layer, answers), replies(layer))
+        check = next(check for check in result.checks if check.name == "over_refusal_rise")
+        assert check.passed == is_fine
+
+
+def asked_for(answer: str) -> Dataset:
+    turns = (Message(role="user", content="Hello?"), Message(role="assistant", content=answer))
+    return Dataset((Example(turns, "s", "1", "g"),), (), CurationReport(0, 0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.screen.asking import Replies, asked, shown
@@ -111,10 +110,9 @@ def test_a_garbled_piece_of_one_declared_text_is_explained_and_of_many_texts_is_
     assert found(['nadia rink cocoa count 1ou for "c'] * 9, declared=order) == []
     reply = [example("Reply?", "Thank you for writing about the soup. We will call you on Monday.")]
     assert found(["Thank you for writing about will call you on her."] * 9, declared=reply) == []
-    words = PAYLOAD.split()
     scattered = [
-        example(f"Question {place}?", f"Nothing here but {word} and {after} again")
-        for place, (word, after) in enumerate(pairwise(words))
+        example(f"Question {place}?", f"Nothing here but {word} again")
+        for place, word in enumerate(PAYLOAD.split())
     ]
     assert found([PAYLOAD] * 9, declared=scattered) == [9]
 
