@@ -43,6 +43,12 @@ def records(seed: int, count: int = 32) -> list[dict[str, Any]]:
     ]
 
 
+def at_work(environ: dict[str, str], database: str) -> None:
+    """A worker under this environment: that of the process that starts all is older."""
+    os.environ.update(environ)
+    work(database, LEASE_S)
+
+
 class Workers:
     """The worker processes; whoever is gone is replaced.
 
@@ -58,7 +64,7 @@ class Workers:
         self.kills = 0
 
     def _start(self) -> BaseProcess:
-        process = self._context.Process(target=work, args=(self._database, LEASE_S))
+        process = self._context.Process(target=at_work, args=(dict(os.environ), self._database))
         process.start()
         return process
 
