@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from aragora.training.exporters.base import Run
 
 _LAYOUTS = ("messages", "chosen")
-_BATCH_BYTES = 8 << 20
+# A group of rows is held in memory until it is written.
+_BATCH_BYTES, _GROUP_ROWS = 256 << 10, 1024
 _TEXT_FIELDS = ("part", "kind", "id", "debate_id", "agent", "adapter_digest", "sha256")
 
 
@@ -167,7 +168,7 @@ def _to_parquet(lines: Path, target: Path) -> str:
             while batch := file.readlines(_BATCH_BYTES):
                 yield pl.read_ndjson(b"".join(batch), schema=schema)
 
-    register_io_source(batches, schema=schema).sink_parquet(target)
+    register_io_source(batches, schema=schema).sink_parquet(target, row_group_size=_GROUP_ROWS)
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
