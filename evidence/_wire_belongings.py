@@ -107,14 +107,16 @@ def sample(sampler_id: str, seq_id: int, max_tokens: int = 2) -> dict[str, Any]:
 
 
 def view(http: httpx.Client, things: Belongings) -> list[Any]:
-    """What the owner sees of its things; the same as long as nobody touches them."""
+    """What the owner sees of its things; the same as long as nobody touches them.
+
+    Results aren't among them: a fetched one is kept for two minutes.
+    """
     run = f"/api/v1/training_runs/{things.run_id}"
     checkpoint = f"{things.run_id}/checkpoints/sampler_weights/{NAME}"
     seen = [
         http.get(f"/api/v1/sessions/{things.session_id}"),
         http.get(run + "/checkpoints"),
         http.get(f"/api/v1/engine/runs/{checkpoint}/files"),
-        http.post("/api/v1/retrieve_future", json={"request_id": things.sample_id}),
         http.post("/api/v1/get_info", json={"model_id": things.run_id}),
     ]
     return [(answer.status_code, answer.json()) for answer in seen]

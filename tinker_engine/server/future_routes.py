@@ -49,7 +49,10 @@ def future_routes(engine: Engine) -> APIRouter:
         except NotFoundError as error:
             if _SAMPLE_ID not in body.request_id:
                 raise
-            raise GoneError("this sample was lost in a restart; send it again") from error
+            raise GoneError(
+                "this sample is not kept any more: it was fetched before, or lost in a restart; "
+                "send it again"
+            ) from error
         if future is None or future.outcome is None:
             return _try_again(body.request_id)
         wants_proto = PROTOBUF in request.headers.get("accept", "")
