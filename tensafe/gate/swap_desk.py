@@ -98,6 +98,7 @@ class SwapDesk:
         )
         gone = {name for name, _ in damaged}
         live = [slot for slot in self.store.all_slots() if slot.name not in gone]
+        self._worker.submit(self._judge.await_engine)
         self._worker.submit(lambda: self._tell_unwanted(live))
         for record in self.store.records():
             if not record.is_final and record.state != "awaiting_approval":
@@ -110,12 +111,17 @@ class SwapDesk:
         It stays where it is, since going back is a change that somebody answers for: a revoked key
         says nothing yet of what the adapter before was worth.
         """
+        from tinker_engine.errors import ServerUnavailableError
+
         for settings in slots:
             record = self._pointer.standings(settings.name)[-1].record
             if record is None:
                 continue
             try:
                 faults = self._judge.admit(record, settings).faults
+            except ServerUnavailableError:
+                _log.warning("what slot %s answers with was not judged: no engine", settings.name)
+                return
             # What can't be judged would not be let in either.
             except Exception as error:
                 _log.exception("what slot %s answers with could not be judged", settings.name)
@@ -130,6 +136,7 @@ class SwapDesk:
 
     def close(self) -> None:
         """Stop; an examination at hand is run again at the next start."""
+        self._judge.stop_waiting()
         self._worker.stop(_STOP_TIMEOUT_S)
         self._judge.close()
 
