@@ -104,8 +104,13 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
+def _tie(changes: Sequence[float]) -> float:
+    """How far apart two sums of these may lie by rounding alone, near 0 too: they count as equal."""
+    return 1e-12 * math.fsum(map(abs, changes))
+
+
 def _sign_flip_exact(changes: Sequence[float]) -> float:
-    observed = abs(math.fsum(changes)) * (1.0 - 1e-12)
+    observed = abs(math.fsum(changes)) - _tie(changes)
     sums = [0.0]
     for change in changes:
         sums = [total + sign * change for total in sums for sign in (1.0, -1.0)]
@@ -117,7 +122,7 @@ def _sign_flip_sampled(changes: Sequence[float]) -> float:
 
     values = np.asarray(changes, dtype=np.float64)  # (D,)
     generator = np.random.default_rng(20261)
-    observed = abs(float(values.sum())) * (1.0 - 1e-12)
+    observed = abs(float(values.sum())) - _tie(changes)
     extreme = 0
     # In blocks, so that memory stays bounded however many items there are.
     done = 0

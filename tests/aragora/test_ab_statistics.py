@@ -7,7 +7,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
@@ -55,6 +55,7 @@ def test_draws_everywhere_say_nothing() -> None:
         st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=4), min_size=1, max_size=9
     )
 )
+@example([[0.0, 1.0, 1.0], [0.5, 1.0, 1.0], [0.0]])
 def test_exchanging_the_agents_mirrors_the_result(trials: list[list[float]]) -> None:
     scores = {str(place): values for place, values in enumerate(trials)}
     mirrored = {task: [1.0 - v for v in values] for task, values in scores.items()}

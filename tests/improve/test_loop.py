@@ -170,9 +170,11 @@ def test_another_version_of_the_settings_is_refused(home: Path, engine: Connecti
 
 
 def _hold(folder: str, ready: multiprocessing.connection.Connection) -> None:
-    from tensafe.improve.loop import _owned
+    from tensafe.files import owned, private_folder
+    from tensafe.improve.loop import LOCK_FILE
 
-    with _owned(Path(folder)):
+    private_folder(Path(folder))
+    with owned(Path(folder) / LOCK_FILE, "held"):
         ready.send("held")
         ready.recv()
 
