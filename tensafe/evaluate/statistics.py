@@ -105,7 +105,7 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def _tie(changes: Sequence[float]) -> float:
-    """How far apart two sums of these may lie by rounding alone, near 0 too: they count as equal."""
+    """How far apart two sums of these may lie by rounding alone; near 0 too they are equal then."""
     return 1e-12 * math.fsum(map(abs, changes))
 
 
