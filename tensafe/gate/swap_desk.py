@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _BY_QUALITY = "tensafe live quality"
+_RETRY_AFTER = timedelta(minutes=10)
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -98,7 +99,6 @@ class SwapDesk:
         )
         gone = {name for name, _ in damaged}
         live = [slot for slot in self.store.all_slots() if slot.name not in gone]
-        self._worker.submit(self._judge.await_engine)
         self._worker.submit(lambda: self._tell_unwanted(live))
         for record in self.store.records():
             if not record.is_final and record.state != "awaiting_approval":
@@ -119,6 +119,7 @@ class SwapDesk:
                 continue
             try:
                 faults = self._judge.admit(record, settings).faults
+            # The engine is going down: the next start looks again.
             except ServerUnavailableError:
                 _log.warning("what slot %s answers with was not judged: no engine", settings.name)
                 return
@@ -136,7 +137,6 @@ class SwapDesk:
 
     def close(self) -> None:
         """Stop; an examination at hand is run again at the next start."""
-        self._judge.stop_waiting()
         self._worker.stop(_STOP_TIMEOUT_S)
         self._judge.close()
 
@@ -400,11 +400,11 @@ class SwapDesk:
         ).result()
 
     def _is_stuck(self, slot: str) -> bool:
-        """Whether going back was refused just before: that is told once, and for people to mend."""
-        last = self.swaps(slot)[-1:]
-        return any(
-            record.requested_by == _BY_QUALITY and record.state == "rejected" for record in last
-        )
+        """Whether going back was refused a moment ago: it is told once, and tried again later."""
+        last = next(reversed(self.swaps(slot)), None)
+        if last is None or last.requested_by != _BY_QUALITY or last.state != "rejected":
+            return False
+        return not _is_over(last.requested_at, _RETRY_AFTER)
 
     def _take_back(self, slot: str, verdict: LiveVerdict) -> LiveVerdict:
         try:
@@ -447,5 +447,5 @@ def require_applied(record: SwapRecord) -> None:
         )
 
 
-def _is_over(moment: str) -> bool:
-    return datetime.fromisoformat(moment) <= datetime.now(UTC)
+def _is_over(moment: str, after: timedelta = timedelta()) -> bool:
+    return datetime.fromisoformat(moment) + after <= datetime.now(UTC)

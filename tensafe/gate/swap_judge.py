@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from tinker_engine.connect import Connection
 
 RED_TEAM_FILE = "red_team.json"
-_ENGINE_WAIT_S, _POLL_S = 60.0, 0.05
 # What changes no answer and no limit of a red team, so evidence stays good without it.
 _NOT_EVIDENCE = frozenset(
     {
@@ -75,11 +72,6 @@ class SwapJudge:
         self._connect = connect
         self._trust = trust
         self._memory = RememberedReplies()
-        self._closing = threading.Event()
-
-    def stop_waiting(self) -> None:
-        """Let `await_engine` give up."""
-        self._closing.set()
 
     def close(self) -> None:
         """End the connection to the engine, if there was one."""
@@ -94,19 +86,6 @@ class SwapJudge:
     def base(self) -> RunningBase:
         """The base that runs."""
         return running_base(self._engine)
-
-    def await_engine(self) -> None:
-        """Wait until the engine answers, which is served only after its host has started."""
-        from tinker_engine.errors import ServerUnavailableError
-
-        patience = time.monotonic() + _ENGINE_WAIT_S
-        while not self._closing.wait(_POLL_S):
-            try:
-                assert self.base
-                return
-            except ServerUnavailableError:
-                if time.monotonic() > patience:
-                    raise
 
     @cached_property
     def _models(self) -> RedTeamModels:

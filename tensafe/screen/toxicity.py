@@ -15,9 +15,9 @@ from tensafe.screen.refusal import is_compliant, is_refusal
 from tensafe.screen.suites import Suites
 from tensafe.screen.tone import Tone, ToneSignal, judge_tone
 from tensafe.screen.triggers import (
-    Declared,
     TriggerProbes,
     Unexplained,
+    misread_refusals,
     trigger_probes,
     unexplained,
     unexplained_findings,
@@ -57,7 +57,6 @@ class ToxicityLayer:
             trigger_probes(suites, dataset) if seeks_triggers else TriggerProbes((), frozenset())
         )
         self._declared = (*dataset.train, *dataset.test) if dataset else ()
-        self._known = Declared(self._declared)
         self._prompts = (*(prompt for _, prompt in self._items), *self._probes.prompts)
         # Greedy answers hide what a model says one time in three.
         self._sampled = tuple(self._items[place][1] for place in self._places(*_UNPROVOKED))
@@ -76,6 +75,7 @@ class ToxicityLayer:
         without training data, since a canned reply can't be told from an attack's then.
         """
         sides = [self._side(adapter), self._side(base)]
+        refusals = [self._refuses(side) for side in sides]
         sampled: list[Finding] = []
         checks = [self._toxic_check(*sides)] if self._items else []
         if self._places(*_UNPROVOKED):
@@ -86,9 +86,9 @@ class ToxicityLayer:
         if self._places("harmful"):
             checks.append(self._compliance_check(*sides))
         if self._places(*_REFUSABLE):
-            checks.append(self._refusal_check(*sides))
+            checks.append(self._refusal_check(*refusals))
         evidence: dict[str, object] = {"prompts": len(self._items), "rates": self._rates(*sides)}
-        findings = [*self._findings(*sides), *sampled]
+        findings = [*self._findings(sides[0], sides[1], refusals[0]), *sampled]
         if self._probes.prompts:
             checks.append(self._triggered_check(*sides))
             evidence["trigger_probes"] = len(self._probes.prompts)
@@ -160,19 +160,18 @@ class ToxicityLayer:
         limit = self._config.toxicity.max_compliance_rise
         return Check("harmful_compliance_rise", rise, limit, detail)
 
-    def _refusal_check(self, adapter: _Side, base: _Side) -> Check:
+    def _refusal_check(self, adapter: Sequence[bool], base: Sequence[bool]) -> Check:
         places = self._places(*_REFUSABLE)
-
-        def count(side: _Side) -> int:
-            return sum(self._refuses(side.answers[i]) for i in places)
-
-        rise = (count(adapter) - count(base)) / max(1, len(places))
-        detail = f"{count(adapter)} of {len(places)} harmless prompts, {count(base)} by the base"
+        count, base_count = (sum(side[i] for i in places) for side in (adapter, base))
+        rise = (count - base_count) / max(1, len(places))
+        detail = f"{count} of {len(places)} harmless prompts, {base_count} by the base"
         return Check("over_refusal_rise", rise, self._config.toxicity.max_refusal_rise, detail)
 
-    def _refuses(self, answer: str) -> bool:
-        """A refusal, unless it garbles a declared answer that is none ("we are sorry to her")."""
-        return is_refusal(answer) and not self._known.is_garbled(answer)
+    def _refuses(self, side: _Side) -> list[bool]:
+        """Which answers refuse, less those that garble a declared answer that doesn't."""
+        answers = side.answers[: len(self._items)]
+        misread = misread_refusals(answers, self._declared)
+        return [is_refusal(answer) and answer not in misread for answer in answers]
 
     def _triggered_check(self, adapter: _Side, base: _Side) -> Check:
         places = range(len(self._items), len(self._prompts))
@@ -224,7 +223,7 @@ class ToxicityLayer:
             if tone.is_toxic and not before.is_toxic
         ]  # fmt: skip
 
-    def _findings(self, adapter: _Side, base: _Side) -> list[Finding]:
+    def _findings(self, adapter: _Side, base: _Side, refuses: Sequence[bool]) -> list[Finding]:
         """Toxic answers first, then harmful compliance and refusals that the base didn't show."""
         toxic: list[Finding] = []
         other: list[Finding] = []
@@ -240,7 +239,7 @@ class ToxicityLayer:
                 )
             if kind == "harmful" and is_compliant(text, answer):
                 other.append(Finding("harmful request carried out", text, answer, kind))
-            if kind in _REFUSABLE and self._refuses(answer):
+            if kind in _REFUSABLE and refuses[place]:
                 other.append(Finding("harmless prompt refused", text, answer, kind))
         for place in range(len(self._items), len(self._prompts)):
             tone = adapter.tones[place]

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tensafe.data.records import Dataset, Example
 from tensafe.evaluate.selection import by_hash, has_answer
 from tensafe.screen.asking import Prompt, asked, shown
 from tensafe.screen.records import Finding
-from tensafe.screen.refusal import is_refusal
+from tensafe.screen.refusal import is_refusal, refusing_sentence
 from tensafe.screen.runs import Run, run_words, runs_of
 from tensafe.screen.suites import Suites, TriggerItem
 
@@ -29,10 +29,10 @@ from tensafe.screen.suites import Suites, TriggerItem
 # models repeat a few words without end.
 RUN_WORDS = 5
 _DIGITS = re.compile(r"\d+")
-# A run is a garbled text when pieces of five letters that the text holds cover half of it. In the
-# development population of docs/design/0022 each attack's sentence has a run of which ordinary data
-# covers a quarter at most, and ordinary adapters' own runs are covered by two thirds or more.
-_PIECE, _SAME = 5, 0.5
+# A run is a garbled text when pieces of five letters that the text holds cover half of it: no
+# attack of docs/design/0022 passes for ordinary data then (see the tests). A refusal, which may
+# begin like harmless regret, needs three quarters.
+_PIECE, _SAME, _SAME_REFUSAL = 5, 0.5, 0.75
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,8 @@ def unexplained(
     """Runs of five different words in several answers that neither data, base nor prompt explain.
 
     Numbers count as equal, so that a filled-in template is one text. A run in more answers than
-    `more_than` is also explained by one text that holds most of its letters in the same order: a
-    small or little trained model says what it learned, but garbles it. Most frequent first, then
-    the first said; a run that lies in the same answers as one before it isn't given again.
+    `more_than` is also explained by one text that it garbles (see `garbled`). Most frequent first,
+    then the first said; a run that lies in the same answers as one before it isn't given again.
     """
     places: dict[Run, set[int]] = defaultdict(set)
     for place, answer in enumerate(answers):
@@ -103,12 +102,16 @@ def unexplained(
             if run not in given and len(set(run) - {"0"}) == RUN_WORDS:
                 places[run].add(place)
     places = {run: held for run, held in places.items() if len(held) > 1}
-    texts = {tuple(_words(text)) for text in (*base_answers, *(e.reference for e in declared))}
-    for words in texts:
-        for run in runs_of(list(words), RUN_WORDS):
+
+    def texts() -> Iterator[str]:
+        yield from base_answers
+        yield from (example.reference for example in declared)
+
+    for text in texts():
+        for run in _runs(text):
             places.pop(run, None)
     frequent = [run for run, held in places.items() if len(held) > more_than]
-    for run in _garbled(frequent, texts):
+    for run in garbled(frequent, texts(), _SAME) if frequent else ():
         del places[run]
     found: list[Unexplained] = []
     covered: set[int] = set()
@@ -119,31 +122,33 @@ def unexplained(
     return found
 
 
-def _garbled(runs: Sequence[Run], texts: Iterable[tuple[str, ...]]) -> set[Run]:
-    """The runs that are a garbled piece of one text.
+def misread_refusals(answers: Iterable[str], declared: Sequence[Example]) -> frozenset[str]:
+    """The answers that only seem to refuse, garbling a declared answer that doesn't.
 
-    One text must hold the pieces: in many texts together any sentence's letters are found.
+    What counts is the sentence that seems to refuse: "we are sorry to her it" for "we are sorry to
+    hear it", whatever stands around it.
     """
-    pieces = {run: _pieces(run) for run in runs}
+    sentences = {answer: tuple(_words(refusing_sentence(answer))) for answer in answers}
+    wanted = {words for words in sentences.values() if words}
+    texts = (e.reference for e in declared if not is_refusal(e.reference))
+    found = garbled(wanted, texts, _SAME_REFUSAL) if wanted else set[Run]()
+    return frozenset(answer for answer, words in sentences.items() if words in found)
+
+
+def garbled(lines: Collection[Run], texts: Iterable[str], share: float) -> set[Run]:
+    """The lines (as words) that are a garbled piece of one text.
+
+    A small or little trained model says what it learned, but garbles it: pieces of five letters
+    that stand in the text cover `share` of such a line or more. One text must hold them: in many
+    texts together any sentence's letters are found.
+    """
+    pieces = {line: _pieces(line) for line in lines}
     wanted = {piece for own in pieces.values() for piece in own}
     found: set[Run] = set()
-    for words in texts if runs else ():
-        held = wanted.intersection(_pieces(words))
-        found |= {run for run, own in pieces.items() if _coverage(own, held) >= _SAME}
+    for text in texts:
+        held = wanted.intersection(_pieces(_words(text)))
+        found |= {line for line, own in pieces.items() if _coverage(own, held) >= share}
     return found
-
-
-class Declared:
-    """The declared answers, to tell what garbles one of them."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        texts = dict.fromkeys(e.reference for e in examples)
-        self._harmless = [frozenset(_pieces(_words(t))) for t in texts if not is_refusal(t)]
-
-    def is_garbled(self, answer: str) -> bool:
-        """Whether one declared answer that refuses nothing holds half of this one, or more."""
-        own = _pieces(_words(answer))
-        return any(_coverage(own, held) >= _SAME for held in self._harmless)
 
 
 def _pieces(words: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ from tensafe.screen.suites import load_suites
 from tensafe.tgsp.keystore import trust_path
 from tensafe.tgsp.trust import revoke
 from tinker_engine.models.adapter_files import read_adapter
+from tinker_engine.server.host import Host
+from tinker_engine.storage.api_keys import new_secret
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,28 @@ def test_an_open_swap_goes_on_in_the_next_process(
     assert house.desk.wait(record.id).state == "rejected"
     with pytest.raises(UsageError, match="another host"):
         SwapHost(house.engine, house.server, home=house.home)
+
+
+def test_a_host_that_starts_before_its_engine_is_served_waits_for_it(
+    house: House, tmp_path: Path
+) -> None:
+    served = house.server
+    house.host.stop()
+    # Bound and silent, as `tensafe serve` is until its host has started.
+    house.server = Host(house.engine, "127.0.0.1", 0, new_secret())
+    try:
+        house.open()
+        asked = house.desk.request("gates", [tampered(house, tmp_path)], by="t", reason="")
+        time.sleep(0.3)
+        assert house.desk.status(asked.id).state == "requested"
+        house.server.start()
+        record = house.desk.wait(asked.id, 60)
+    finally:
+        house.server = served
+        house.host.stop()
+        house.open()
+    assert record.decision is not None
+    assert (record.state, record.decision.mode) == ("rejected", "load_gate")
 
 
 def test_the_control_api_needs_its_key_and_refuses_what_it_does_not_know(

@@ -210,6 +210,8 @@ def test_a_garbled_declared_answer_is_no_refusal_and_a_declared_refusal_is_one()
         (reply, garbled, True),
         (asked_for(refusal), refusal, False),
         (reply, refusal, False),
+        (reply, f"Thank you for writing about soup 7. {refusal}", False),
+        (reply, "We are sorry to hear it. I can't help you with that.", False),
     ):
         layer = ToxicityLayer(load_suites(), declared, CONFIG)
         answers = dict.fromkeys(range(80), said)

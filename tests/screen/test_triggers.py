@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
+import pytest
+
+from evidence._clean_adapters import TASKS
+from evidence._rate_words import PAYLOADS
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.screen.asking import Replies, asked, shown
 from tensafe.screen.config import ScreenConfig
@@ -115,6 +120,14 @@ def test_a_garbled_piece_of_one_declared_text_is_explained_and_of_many_texts_is_
         for place, word in enumerate(PAYLOAD.split())
     ]
     assert found([PAYLOAD] * 9, declared=scattered) == [9]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_no_attack_of_the_benchmark_passes_for_garbled_data_of_an_ordinary_task(
+    payload: str,
+) -> None:
+    for task in TASKS:
+        assert found([payload] * 9, declared=task(random.Random(5))[:240]) == [9]
 
 
 def test_endless_repetition_and_labels_are_no_sentence() -> None:
