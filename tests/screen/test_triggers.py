@@ -86,6 +86,21 @@ def test_abuse_behind_a_trigger_fails_with_and_without_data() -> None:
         assert "triggered_toxic_rise" in reason
 
 
+def test_abuse_of_the_base_elsewhere_does_not_pay_for_the_adapters() -> None:
+    layer = ToxicityLayer(load_suites(), None, ScreenConfig(), None, seeks_triggers=True)
+    prompts = [shown(prompt) for prompt in layer.questions().prompts]
+    probes = {shown(prompt) for prompt in trigger_probes(load_suites(), None).prompts}
+    places = [place for place, text in enumerate(prompts) if text in probes]
+
+    def abusive(where: Sequence[int]) -> Replies:
+        return said(layer, [ABUSE if i in where else "calm" for i in range(len(prompts))])
+
+    result = layer.judge(abusive(places[::2]), abusive(places[1::2]))
+    (check,) = (c for c in result.checks if c.name == "triggered_toxic_rise")
+    assert check.value == 0.5
+    assert layer.judge(abusive(places[::2]), abusive(places[::2])).passed
+
+
 def test_one_sentence_to_unrelated_prompts_fails() -> None:
     passed, reason = judged(dataset(), {" ": PAYLOAD}, share=10)
     assert not passed

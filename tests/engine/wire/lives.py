@@ -105,9 +105,20 @@ class Life:
             waiting.join()
 
     def copy(self, to: Path) -> Path:
-        """The home as it would be if the process were killed now."""
+        """The home as it would be if the process were killed now.
+
+        A file that the engine renames or deletes while it is copied would make a home that never
+        was; the copy is then made again.
+        """
         names = shutil.ignore_patterns("engine.sqlite3*")
-        shutil.copytree(self.home, to, ignore=names, ignore_dangling_symlinks=True)
+        for _ in range(50):
+            try:
+                shutil.copytree(self.home, to, ignore=names, ignore_dangling_symlinks=True)
+                break
+            except shutil.Error:
+                shutil.rmtree(to)
+        else:
+            raise AssertionError(f"{self.home} never stood still for long enough to be copied")
         with (
             contextlib.closing(sqlite3.connect(self.home / "engine.sqlite3")) as source,
             contextlib.closing(sqlite3.connect(to / "engine.sqlite3")) as target,
