@@ -205,7 +205,7 @@ def _releases(home: Path) -> list[Any]:
     return json.loads(path.read_text())["releases"] if path.exists() else []
 
 
-def watched(house: House, before: Scores) -> tuple[dict[str, Any], bool]:
+def watched(house: House, before: Scores, share: str) -> tuple[dict[str, Any], bool]:
     """The loop with live customers: killed in its first training, then left to itself."""
     loop = house.folder / "loop"
     arguments = [
@@ -213,7 +213,7 @@ def watched(house: House, before: Scores) -> tuple[dict[str, Any], bool]:
         "--upstream", house.engine.base_url, "--consent", "header", "--poll", "1",
         "--answers", str(house.folder / "answers.yaml"), "--min-examples", str(MIN_EXAMPLES),
         "--max-versions", str(VERSIONS), "--max-cycles", "8", "--patience", "4",
-        "--epochs", EPOCHS, "--json",
+        "--epochs", EPOCHS, "--replay-share", share, "--json",
     ]  # fmt: skip
     crowd = Crowd(house.task.traffic[ASKED_BEFORE:], house.engine.api_key, SLOT, seed=9)
     log = house.folder / "watch.log"
@@ -291,7 +291,7 @@ def run(folder: Path, shared: Path, given: argparse.Namespace) -> tuple[dict[str
             if given.only_improve:
                 return figures, is_better
             figures["private"], is_private = private_version(house)
-            figures["watch"], is_watched = watched(house, before)
+            figures["watch"], is_watched = watched(house, before, given.share)
     return figures, live == "applied" and is_better and is_private and is_watched
 
 

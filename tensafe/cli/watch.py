@@ -93,6 +93,7 @@ def watch(
         str | None, typer.Option(help="A stronger model; weak interactions are sent there.")
     ] = None,
     replay: Annotated[str, typer.Option(help="auto, records, answers or none.")] = "auto",
+    replay_share: Annotated[float, typer.Option(help="Share of the mix that is replayed.")] = 0.2,
     dp: Annotated[
         bool | None, typer.Option("--dp/--no-dp", help="[default: as the version before]")
     ] = None,
@@ -124,6 +125,7 @@ def watch(
         "answers": answers,
         "teacher": teacher,
         "replay": replay,
+        "replay_share": replay_share,
         "dp": dp,
         "epsilon": epsilon,
         "epochs": epochs,
