@@ -14,6 +14,7 @@ import typer
 COMMANDS = (
     "debate",
     "transcript",
+    "forget",
     "leaderboard",
     "gauntlet",
     "training",

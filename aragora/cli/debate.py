@@ -47,6 +47,10 @@ def debate(
     answer: Annotated[
         str | None, typer.Option(help="The right answer, to score by (the debate is held out).")
     ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(help="A person whose data the task holds, for `aragora forget`; repeatable."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all turns.")] = None,
     resume: Annotated[str | None, typer.Option(help="Id of a debate to go on with.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the transcript as HTML.")] = None,
@@ -82,6 +86,7 @@ def debate(
                 domain=domain,
                 split="none" if answer is None else "held_out",
                 verifier=verifier,
+                subjects=tuple(subject or ()),
             )
             seated = read_agents(agents or ["ann,bob,cem"], memory)
             arena = Arena(env, seated, chosen, memory=memory, seed=seed)

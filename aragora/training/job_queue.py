@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from aragora.errors import JobError, NoSuchRecordError
 from aragora.memory.store import Memory
 from aragora.memory.tables import JobAttemptRow, JobDataRow, JobEventRow, JobRow
+from aragora.memory.usage import without_deleted
 from aragora.training.job_records import (
     FOLLOWS,
     JobAttempt,
@@ -151,11 +152,16 @@ class JobQueue:
             row = session.get(JobDataRow, (job_id, part))
             return None if row is None else list(row.records)
 
-    def keep_data(self, lease: Lease, part: str, records: Sequence[Any]) -> None:
-        """Store what the first attempt exported, so that every later one trains on the same."""
+    def keep_data(self, lease: Lease, part: str, records: Sequence[Any]) -> list[Any]:
+        """Store what the first attempt exported, so that every later one trains on the same.
+
+        Gives what was stored: records of debates that were deleted since the export are left out.
+        """
         with self._database.write() as session:
             self._held(session, lease)
-            session.merge(JobDataRow(job_id=lease.job.job_id, part=part, records=list(records)))
+            kept = without_deleted(session, records)
+            session.merge(JobDataRow(job_id=lease.job.job_id, part=part, records=kept))
+            return kept
 
     def claim(self, worker: str) -> Lease | None:
         """The next job for a worker, or None; takes back leases that were not renewed."""

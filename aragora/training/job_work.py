@@ -18,11 +18,14 @@ from aragora.training.model_registry import ModelRegistry
 from aragora.training.results import Stage, TrainingProgress
 from aragora.training.training_plan import TrainingPlan, carry_out
 from aragora.training.training_records import TrainingRecords, read_records
+from tensafe.files import write_text
 
 if TYPE_CHECKING:
     from aragora.memory.store import Memory
     from aragora.training.exporters.rows import TrainingRows
 
+# In an attempt's folder: the digest of the records that it trains on.
+TRAINING_SET = "training_set.sha256"
 PARTS: dict[JobKind, tuple[str, ...]] = {
     "sft": ("sft",),
     "dpo": ("dpo",),
@@ -64,7 +67,7 @@ class TrainingWork:
             run_key=job.job_id,
         )
         _check(plan, job)
-        folder = self._begin_attempt(control)
+        folder = self._begin_attempt(control, plan.training_set)
 
         def on_progress(step: TrainingProgress) -> None:
             control.tell(asdict(step))
@@ -93,11 +96,15 @@ class TrainingWork:
                 control.log(line)
             if not rows:
                 raise TrainingDataError(f"the export left nothing to train on\n{explained}")
-            control.queue.keep_data(control.lease, part, rows)
-            return read_records(rows)
+            kept = control.queue.keep_data(control.lease, part, rows)
         return read_records(kept)
 
-    def _begin_attempt(self, control: JobControl) -> Path:
+    def _begin_attempt(self, control: JobControl, training_set: str) -> Path:
+        """The attempt's folder: a copy of the last one's that trained on the same records.
+
+        States of other records are removed: since then debates were deleted, and what was learned
+        from them must not go on.
+        """
         job, attempt = control.lease.job, control.lease.attempt
         # Ids are free text; the folder is called by what can't leave its parent.
         home = self._folder / folder_name(job.job_id)
@@ -106,12 +113,23 @@ class TrainingWork:
             (p for p in home.glob("attempt-*") if p != folder),
             key=lambda p: int(p.name.rpartition("-")[2]),
         )
+        for other in earlier:
+            if _training_set_of(other) != training_set:
+                control.log(f"{other.name} is left: the records have changed since")
+                shutil.rmtree(other)
+        earlier = [other for other in earlier if other.is_dir()]
         if earlier:
             shutil.copytree(earlier[-1], folder, dirs_exist_ok=True)
             control.log(f"goes on from {earlier[-1].name}")
         else:
             folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / TRAINING_SET, training_set)
         return folder
+
+
+def _training_set_of(attempt: Path) -> str | None:
+    path = attempt / TRAINING_SET
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def folder_name(job_id: str) -> str:

@@ -27,6 +27,8 @@ from aragora.memory.records import (
     Verdict,
     Vote,
 )
+from aragora.training.job_queue import JobQueue
+from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
 
 
 def write_debate(memory: Memory, *, words: str = "the answer is blue", domain: str = "reading"):
@@ -144,6 +146,55 @@ def test_deleting_a_person_removes_their_debates_and_names_training_sets(memory:
     assert memory.usage.training_sets_of([hers]) == [made]
     raw = Path(memory.url.removeprefix("sqlite:///")).read_bytes()
     assert b"example.org" not in raw
+
+
+def test_deleted_debates_leave_the_records_of_training_jobs(memory: Memory) -> None:
+    hers, _, _ = write_debate(memory, words="her words")
+    other, _, _ = write_debate(memory, words="other words")
+    queue = JobQueue(memory)
+    rows = [
+        record("her words", debate_id=hers),
+        record("a pattern's words", uses=[other, hers]),
+        record("other words", debate_id=other),
+        {"prompt": "given", "completion": "by hand"},
+    ]
+    given = queue.add(pending_job("given"), {"sft": rows[2:], "dpo": rows}).job_id
+    memory.usage.delete_debates([hers], "asked for")
+    assert queue.data(given, "dpo") == queue.data(given, "sft") == rows[2:]
+    told = [event.text for event in queue.events(given)]
+    assert told == ["scheduled", "2 records of part dpo removed: their debates were deleted"]
+    # An export that was read before the deletion and is stored after it.
+    lease = queue.claim("worker")
+    assert lease is not None
+    assert queue.keep_data(lease, "sft", rows) == rows[2:]
+    assert queue.data(given, "sft") == rows[2:]
+
+
+def test_no_word_of_a_deleted_debate_stays_in_the_files(memory: Memory, tmp_path: Path) -> None:
+    hers, _, _ = write_debate(memory, words="her quetzalcoatlus words")
+    write_debate(memory, words="other words")
+    JobQueue(memory).add(
+        pending_job("one"), {"sft": [record("her quetzalcoatlus words", debate_id=hers)]}
+    )
+    # The word stands in a message, in the index of words and in a job's records.
+    assert held(tmp_path).count(b"quetzalcoatlus") >= 3
+    memory.usage.delete_debates([hers], "asked for")
+    assert b"quetzalcoatlus" not in held(tmp_path)
+    assert len(memory.debates.search("other words")) == 1
+
+
+def held(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.glob("a.sqlite3*")))
+
+
+def record(words: str, *, debate_id: str | None = None, uses: list[str] | None = None):
+    texts = [{"part": "completion", "debate_id": debate_id}]
+    provenance = {"debate_id": debate_id, "uses": uses or [], "texts": texts}
+    return {"messages": [{"role": "assistant", "content": words}], "provenance": provenance}
+
+
+def pending_job(job_id: str) -> TrainingJob:
+    return TrainingJob(job_id, "sft", "nano", "", JobSettings(), JobStatus.PENDING, 0, 0.0)
 
 
 def test_the_migration_builds_exactly_the_tables(memory: Memory) -> None:

@@ -106,6 +106,16 @@ class Database:
                 f"the database {self._engine.url!r} can't be opened: {error}"
             ) from error
 
+    def empty_log(self) -> None:
+        """Bring SQLite's log of writes into its file and empty it: it holds what was deleted.
+
+        What another process reads meanwhile stays until the next call, or until all have closed.
+        PostgreSQL does this by itself.
+        """
+        if self._engine.dialect.name == "sqlite":
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as one:
+                one.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -139,6 +149,8 @@ def _open(url: str) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            # What was deleted is overwritten, not only unlinked.
+            "secure_delete=ON",
             f"busy_timeout={_BUSY_TIMEOUT_MS}",
         ):
             cursor.execute(f"PRAGMA {pragma}")

@@ -15,7 +15,7 @@ from aragora.errors import JobError, NoSuchRecordError
 from aragora.memory import Memory, new_id
 from aragora.training.job_queue import JobQueue, Lease, LeaseLostError, QueueLimits
 from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
-from aragora.training.job_work import TrainingWork
+from aragora.training.job_work import TRAINING_SET, TrainingWork
 from aragora.training.job_worker import JobControl, JobWorker
 from aragora.training.model_registry import ModelRegistry
 from evidence._postgres_cluster import NoPostgresError, running_cluster
@@ -271,6 +271,26 @@ def test_a_slow_worker_leaves_the_state_of_the_one_that_goes_on(
     assert (home / "attempt-2").is_dir()
     work._put_away(other, home)
     assert not home.exists()
+
+
+def test_states_of_other_records_are_not_gone_on_from(jobs: Memory, tmp_path: Path) -> None:
+    queue = JobQueue(jobs, lease_s=0.2)
+    job_id = add(queue)
+    work = TrainingWork(jobs, ModelRegistry(tmp_path / "models.json"), tmp_path / "jobs")
+
+    def attempt(training_set: str) -> Path:
+        control = JobControl(queue, claimed(queue), threading.Event())
+        folder = work._begin_attempt(control, training_set)
+        time.sleep(0.3)
+        return folder
+
+    first = attempt("a" * 64)
+    (first / "state.json").write_text("learned")
+    assert (attempt("a" * 64) / "state.json").read_text() == "learned"
+    # Since then a debate was deleted.
+    assert [path.name for path in attempt("b" * 64).iterdir()] == [TRAINING_SET]
+    assert not first.exists()
+    assert "the records have changed" in str([e.text for e in queue.events(job_id)])
 
 
 def test_a_database_that_is_away_at_the_end_takes_no_worker_down(jobs: Memory) -> None:
