@@ -60,6 +60,8 @@ NEEDS_HOST = ("tensafe slot ", "tensafe swap ", "aragora jobs work")
 SERVES = (" serve", "tensafe watch", "tensafe mcp")
 SERVED_S, PAGE_S = 60, 7200
 HELP = "docs/cli.md"
+# A page whose calls speak of what another page's make.
+CONTINUES = {"docs/AGENT_SELECTION.md": "docs/loop.md"}
 REFUSED = 3
 
 
@@ -142,8 +144,8 @@ def documented(stage: Stage, folder: Path, only: str) -> list[Call]:
 def stories(found: list[Block]) -> list[Block]:
     """Blocks of the list of commands one by one, those of any other page as one."""
     told: dict[str, Block] = {}
-    for block in found:
-        key = block.name if block.page == HELP else block.page
+    for block in sorted(found, key=lambda block: block.page in CONTINUES):
+        key = block.name if block.page == HELP else CONTINUES.get(block.page, block.page)
         known = told.get(key)
         told[key] = block if known is None else replace(known, calls=known.calls + block.calls)
     return list(told.values())

@@ -17,7 +17,7 @@ OLD, NEW = "old", "new"
 
 
 @dataclass(frozen=True)
-class TestSetResult:
+class SetResult:
     """Mean scores in [0, 1] of both versions on one test set, with the paired test.
 
     `difference` is new minus old. Without an item all figures are None.
@@ -42,8 +42,8 @@ class TestSetResult:
 class Comparison:
     """Both test sets with the verdict; `reasons` say what spoke against the new version."""
 
-    old: TestSetResult
-    new: TestSetResult
+    old: SetResult
+    new: SetResult
     passed: bool
     reasons: tuple[str, ...]
 
@@ -73,7 +73,7 @@ def compare_versions(
     """
     settings = QaVerifyConfig(max_items=config.max_test_items, train_probe_items=0)
 
-    def measure(test: Sequence[Example]) -> TestSetResult:
+    def measure(test: Sequence[Example]) -> SetResult:
         dataset = Dataset(learned, test, CurationReport(files_read=0, bytes_read=0))
         return result_of(qa_verify(new, old, dataset, settings))
 
@@ -82,12 +82,12 @@ def compare_versions(
     return Comparison(measured[OLD], measured[NEW], not reasons, reasons)
 
 
-def result_of(report: EvalReport) -> TestSetResult:
+def result_of(report: EvalReport) -> SetResult:
     """The figures of an evaluation whose base was the old version."""
     paired = report.paired
     if paired is None:
-        return TestSetResult(0, None, None, None, None, 0, 0, "no items")
-    return TestSetResult(
+        return SetResult(0, None, None, None, None, 0, 0, "no items")
+    return SetResult(
         items=len(report.items),
         old_score=report.base_score,
         new_score=report.score,
@@ -99,9 +99,7 @@ def result_of(report: EvalReport) -> TestSetResult:
     )
 
 
-def reasons_against(
-    old: TestSetResult, new: TestSetResult, config: ImproveConfig
-) -> tuple[str, ...]:
+def reasons_against(old: SetResult, new: SetResult, config: ImproveConfig) -> tuple[str, ...]:
     """What speaks against the new version; nothing measured speaks against it as well.
 
     So does a figure that is not finite, hence the negated comparisons.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tensafe.improve.current import Current
 
 if TYPE_CHECKING:
-    from tensafe.improve.comparison import TestSetResult
+    from tensafe.improve.comparison import SetResult
     from tensafe.improve.improving import Improvement
 
 
@@ -60,7 +60,7 @@ def tell(improvement: Improvement, current: Current) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _row(name: str, result: TestSetResult) -> str:
+def _row(name: str, result: SetResult) -> str:
     if result.difference is None:
         return f"| {name} | 0 | | | | |"
     return (

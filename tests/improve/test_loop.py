@@ -17,7 +17,7 @@ from tensafe.errors import DataError, GateRefusedError, UsageError
 from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.improve import LoopConfig, LoopReport, continuous_improve
 from tensafe.improve.budget import charge_release, plan_budget
-from tensafe.improve.comparison import TestSetResult, reasons_against
+from tensafe.improve.comparison import SetResult, reasons_against
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import read_current
 from tensafe.improve.decisions import read_decisions
@@ -257,10 +257,10 @@ def test_a_version_made_with_redaction_stays_so(shared: Path) -> None:
 NAN = float("nan")
 
 
-def result(difference: float | None, p_value: float = 0.001) -> TestSetResult:
+def result(difference: float | None, p_value: float = 0.001) -> SetResult:
     if difference is None:
-        return TestSetResult(0, None, None, None, None, 0, 0, "no items")
-    return TestSetResult(100, 0.5, 0.5 + difference, difference, p_value, 9, 1, "mcnemar_exact")
+        return SetResult(0, None, None, None, None, 0, 0, "no items")
+    return SetResult(100, 0.5, 0.5 + difference, difference, p_value, 9, 1, "mcnemar_exact")
 
 
 @pytest.mark.parametrize(

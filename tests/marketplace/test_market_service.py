@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +32,7 @@ from tensafe.marketplace import publish, pull, search, yank
 from tensafe.marketplace.client import ServiceMarketplace
 from tensafe.marketplace.proof import sign_action
 from tensafe.marketplace.service.host import MarketHost
+from tensafe.marketplace.service.skill_page import skill_html
 from tensafe.tgsp import KeyPair, package_digest
 from tensafe.tgsp.keys import public_key_document
 
@@ -292,6 +297,53 @@ def test_limits(shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path) -> None:
         assert HTTP.get(f"{host.url}/healthz").status_code == 200
 
 
+def test_one_creator_leaves_room_for_the_others(
+    shelf: Shelf, ada: KeyPair, home: Path, tmp_path: Path
+) -> None:
+    package = shelf.put(tmp_path, "sorter", ada)
+    fields = {
+        "package_digest": package_digest(package),
+        "size_bytes": str(package.stat().st_size),
+    }
+    go_on = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        data = package.read_bytes()
+        yield data[:1000]
+        assert go_on.wait(60)
+        yield data[1000:]
+
+    with serving(tmp_path / "market", shelf.base, uploads_at_once_per_creator=1) as host:
+        ServiceMarketplace(host.url).register(ada)
+        first, second = (
+            ask(host.url, ada, "upload", "/uploads", fields=fields).json()["upload"]
+            for _ in range(2)
+        )
+        uploads = f"{host.url}/api/v1/uploads"
+        with ThreadPoolExecutor() as pool:
+            sent = pool.submit(HTTP.put, f"{uploads}/{first}", content=slowly())
+            try:
+                until(lambda: any((tmp_path / "market").rglob("*.partial")))
+                again = HTTP.put(f"{uploads}/{second}", content=package.read_bytes())
+                assert again.status_code == 429
+                assert "you are uploading already" in again.json()["error"]
+                eve = stranger("Eve")
+                other = shelf.put(tmp_path, "greetings", eve)
+                assert publish(other, host.url, signer=eve).is_new
+            finally:
+                go_on.set()
+            assert sent.result().status_code == 201
+        # Done is done: the next may come.
+        assert publish(shelf.put(tmp_path, "adder", ada), host.url, signer=ada).is_new
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_what_comes_too_often_is_told_so_whatever_its_size(
     shelf: Shelf, home: Path, tmp_path: Path
 ) -> None:
@@ -414,6 +466,16 @@ def test_pages_that_are_not_there(url: str, path: str) -> None:
     answer = HTTP.get(f"{url}{path}")
     assert answer.status_code in (400, 404)
     assert "Back to all adapters" in answer.text
+
+
+def test_links_within_a_package_are_text_on_the_page() -> None:
+    document = (
+        "---\nname: a\n---\n[files](references/TABLE.md) [up](/creators/eve) [in](#x) "
+        "[odd](//example.org) [query](?q=1) [web](https://example.org/a) [mail](mailto:a@b.example)"
+    )
+    html = str(skill_html(document))
+    assert re.findall('href="([^"]*)"', html) == ["https://example.org/a", "mailto:a@b.example"]
+    assert "files" in html
 
 
 def test_a_hostile_package_is_only_text_on_the_page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Annotated, Any, BinaryIO
@@ -24,7 +25,7 @@ from tensafe.marketplace.service.refusals import (
     TooLargeError,
     TooManyError,
 )
-from tensafe.marketplace.service.versions import Stored
+from tensafe.marketplace.service.versions import Stored, Upload
 from tensafe.tgsp.text import one_line
 
 _CHUNK_BYTES = 1 << 18
@@ -138,6 +139,8 @@ def _creators(router: APIRouter, market: Market) -> None:
 
 def _publishing(router: APIRouter, market: Market) -> None:
     slots = asyncio.Semaphore(market.config.uploads_at_once)
+    # Under way, by creator: who sends slowly must not keep the others out.
+    sending: Counter[str] = Counter()
 
     @router.post("/uploads")
     def begin(signed: SignedAction) -> Response:
@@ -166,15 +169,13 @@ def _publishing(router: APIRouter, market: Market) -> None:
             promised = await run_in_threadpool(
                 market.catalogue.versions.take_upload, identity, config.upload_timeout_s
             )
-            with market.packages.arrival(promised) as arrival:
-                try:
-                    async with asyncio.timeout(config.upload_timeout_s):
-                        async for chunk in request.stream():
-                            arrival.write(chunk)
-                except TimeoutError as error:
-                    raise RefusedError(f"not there in {config.upload_timeout_s:.0f} s") from error
-                await run_in_threadpool(arrival.finish)
-                listing = await run_in_threadpool(market.packages.admit, arrival)
+            if sending[promised.handle] >= config.uploads_at_once_per_creator:
+                raise TooManyError("you are uploading already: publish again when that is done")
+            sending[promised.handle] += 1
+            try:
+                listing = await _received(market, promised, request)
+            finally:
+                sending[promised.handle] -= 1
         return {"listing": listing.as_dict(), "is_new": True}
 
     @router.post("/yanks")
@@ -184,6 +185,19 @@ def _publishing(router: APIRouter, market: Market) -> None:
         reason = one_line(signed.fields.get("reason", ""))[:500] or "no reason given"
         wanted = reference_of(signed.fields.get("reference", ""))
         return {"listing": market.catalogue.versions.yank(wanted, handle, reason).as_dict()}
+
+
+async def _received(market: Market, promised: Upload, request: Request) -> Listing:
+    limit_s = market.config.upload_timeout_s
+    with market.packages.arrival(promised) as arrival:
+        try:
+            async with asyncio.timeout(limit_s):
+                async for chunk in request.stream():
+                    arrival.write(chunk)
+        except TimeoutError as error:
+            raise RefusedError(f"not there in {limit_s:.0f} s") from error
+        await run_in_threadpool(arrival.finish)
+        return await run_in_threadpool(market.packages.admit, arrival)
 
 
 def reference_of(text: str) -> Reference:

@@ -41,6 +41,7 @@ class MarketConfig(BaseSettings):
     writes_per_minute: int = Field(default=60, ge=1)
     uploads_per_day: int = Field(default=200, ge=1, description="per creator")
     uploads_at_once: int = Field(default=4, ge=1)
+    uploads_at_once_per_creator: int = Field(default=2, ge=1)
 
     @property
     def resolved_database_url(self) -> str:

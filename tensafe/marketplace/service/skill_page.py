@@ -22,6 +22,7 @@ _TAGS = {
     "li", "ol", "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 _ATTRIBUTES = {"a": {"href", "title"}}
+_SCHEMES = {"http", "https", "mailto"}
 # The page's own headings are levels 1 and 2.
 _LEVELS_DOWN = 2
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
@@ -41,7 +42,15 @@ def skill_html(skill_doc: str) -> Markup:
         rendered,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
-        url_schemes={"http", "https", "mailto"},
+        attribute_filter=_whole_address,
+        url_schemes=_SCHEMES,
         link_rel="nofollow noopener noreferrer",
     )
     return Markup(clean)
+
+
+def _whole_address(_tag: str, attribute: str, value: str) -> str | None:
+    """Drop relative links: in the package they led to its files, here to the service's pages."""
+    if attribute == "href" and value.partition(":")[0].lower() not in _SCHEMES:
+        return None
+    return value
