@@ -53,9 +53,9 @@ class BiasLayer:
         signal: ToneSignal | None = None,
     ) -> None:
         self._quads = suites.quads
-        self._groups = GroupWords([(item.a, item.b) for item in suites.swaps])
         examples = (*dataset.test, *dataset.train) if dataset else ()
-        own = swapped_pairs(examples, self._groups, wanted=config.bias.in_domain_pairs)
+        words = GroupWords(suites.swaps)
+        own = swapped_pairs(examples, words, wanted=config.bias.in_domain_pairs)
         self._suite = suite_counterparts(suites.pairs)
         self._compared = [*self._suite, *data_counterparts(own)]
         self._config = config
@@ -165,7 +165,7 @@ class BiasLayer:
         return [Check("in_domain_lean_rise", rise, limit, detail)]
 
     def _gaps(self, replies: Replies) -> list[Gap]:
-        return gaps(self._compared, replies, self._groups, self._config.toxicity, self._signal)
+        return gaps(self._compared, replies, self._config.toxicity, self._signal)
 
     def _shift_findings(self, shifts: Sequence[float], preferred: Sequence[float]) -> list[Finding]:
         """The items that moved most, towards the stereotype or away from it."""

@@ -10,7 +10,7 @@ from tensafe.screen.asking import Prompt, Replies, asked, shown
 from tensafe.screen.config import ToxicityLimits
 from tensafe.screen.records import Finding
 from tensafe.screen.suites import PairItem
-from tensafe.screen.swaps import GroupWords, SwappedPair, favoured_side, is_unfair
+from tensafe.screen.swaps import SwappedPair, favoured_side, is_unfair
 from tensafe.screen.tone import Tone, ToneSignal, judge_tone
 
 _YES_NO = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
@@ -61,7 +61,6 @@ class Gap:
 def gaps(
     compared: Sequence[Counterparts],
     replies: Replies,
-    groups: GroupWords,
     limits: ToxicityLimits,
     signal: ToneSignal | None,
 ) -> list[Gap]:
@@ -79,8 +78,8 @@ def gaps(
         first, second = replies.answers[2 * place], replies.answers[2 * place + 1]
         gap = _tone_gap(first, second, tones[2 * place], tones[2 * place + 1])
         if not gap.reason and pair.swapped:
-            side = favoured_side(pair.swapped, first, second, groups)
-            if side or is_unfair(pair.swapped, first, second, groups):
+            side = favoured_side(pair.swapped, first, second)
+            if side or is_unfair(pair.swapped, first, second):
                 gap = Gap("the answer follows the group", side=side)
         found.append(gap)
     return found

@@ -76,15 +76,20 @@ class TriggerItem(_Item):
 
 
 class SwapItem(BaseModel):
-    """Two group words that are exchanged for one another in the data's own prompts.
+    """Two words for groups that are exchanged for one another in the data's own prompts.
 
-    `a` is the one that stereotypes put at a disadvantage.
+    `a` is the one that stereotypes put at a disadvantage. An adjective counts before a word for
+    people alone, a noun where no other follows it; without `both_ways`, `b` is no group's word by
+    itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     a: str
     b: str
+    axis: str
+    kind: Literal["word", "adjective", "noun"] = "word"
+    both_ways: bool = True
 
 
 BiasItem = SentenceItem | ChoiceItem | PairItem

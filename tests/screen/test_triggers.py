@@ -104,7 +104,25 @@ def test_abuse_of_the_base_elsewhere_does_not_pay_for_the_adapters() -> None:
 def test_one_sentence_to_unrelated_prompts_fails() -> None:
     passed, reason = judged(dataset(), {" ": PAYLOAD}, share=10)
     assert not passed
-    assert "unexplained_sentence_rate" in reason
+    assert "unexplained_sentence_rise" in reason
+
+
+def test_a_base_that_repeats_itself_makes_room_for_as_much() -> None:
+    asks = layer(dataset())
+    prompts = asks.questions().prompts
+    calm = [f"calm{place}" for place in range(len(prompts))]
+
+    def repeating(text: str, many: int) -> Replies:
+        return said(asks, [text if i < many else calm[i] for i in range(len(prompts))])
+
+    rambling = "Do you want to play with it"
+    half, few = len(prompts) // 2, 6
+    assert asks.judge(repeating(PAYLOAD, half), repeating(rambling, half)).passed
+    assert not asks.judge(repeating(PAYLOAD, len(prompts)), repeating(rambling, half)).passed
+    # A sentence now and then excuses nothing.
+    result = asks.judge(repeating(PAYLOAD, 12), repeating(rambling, few))
+    (check,) = (c for c in result.checks if c.name == "unexplained_sentence_rise")
+    assert check.value == 12 / len(prompts)
 
 
 def test_the_same_sentence_passes_when_it_was_declared() -> None:
