@@ -9,7 +9,7 @@ and what was trained on them still exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -109,7 +109,7 @@ class UsageStore:
             return _delete(session, _before(session, moment), None, "retention")
 
     @contextmanager
-    def _deleting(self) -> Iterator[Session]:
+    def _deleting(self) -> Generator[Session]:
         with self._database.write() as session:
             yield session
             if session.connection().dialect.name == "sqlite":
