@@ -301,10 +301,11 @@ def test_a_database_that_is_away_at_the_end_takes_no_worker_down(jobs: Memory) -
         def fail(self, lease: Lease, reason: str, *, may_retry: bool) -> TrainingJob:
             raise StorageError("still away")
 
-    queue = AwayQueue(jobs, lease_s=0.2)
+    # Long enough that the worker, however slow, doesn't take its own job back before it looks.
+    queue = AwayQueue(jobs, lease_s=3.0)
     job_id = add(queue)
     worker = JobWorker(queue, lambda _control: DONE)
     assert worker.run(threading.Event(), until_idle=True) == 1
     assert queue.get(job_id).status is JobStatus.RUNNING
-    time.sleep(0.3)
+    time.sleep(3.1)
     assert claimed(JobQueue(jobs)).attempt == 2
