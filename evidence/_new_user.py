@@ -23,6 +23,8 @@ from evidence._documented import ROOT
 
 # The one that README's reader is told to type.
 PASSPHRASE = "a long passphrase"
+# What the docs search and pull.
+NAME = "support-routing"
 HELPDESK = ROOT / "examples" / "helpdesk" / "data"
 # What follows these is made by the command, not found by it.
 _WRITTEN = ("--out", "--html", "--output", "--name", "--domain", "--log-file", ">")
@@ -61,7 +63,7 @@ class Stage:
     @property
     def package(self) -> Path:
         """Its package."""
-        return self.run / "support.tgsp"
+        return self.run / f"{NAME}.tgsp"
 
     @property
     def table(self) -> Path:
@@ -88,16 +90,18 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def build_stage(folder: Path) -> Stage:
-    """Train a small adapter as a user would, once."""
+    """Train a small adapter as a user would, once, and publish it in the user's own marketplace."""
     stage = Stage(folder)
     (folder / "work").mkdir(parents=True)
     write_table(stage.table)
     command = [
-        sys.executable, "-m", "tensafe", "train", "--data", str(stage.table), "--name", "support",
+        sys.executable, "-m", "tensafe", "train", "--data", str(stage.table), "--name", NAME,
         "--no-dp", "--epochs", "6", "--batch-size", "16", "--rank", "8", "--alpha", "32",
         "--license", "MIT", "--out", "runs/support",
     ]  # fmt: skip
-    subprocess.run(command, cwd=folder / "work", env=environment(folder / "home"), check=True)
+    publish = [sys.executable, "-m", "tensafe", "publish", str(stage.package), "--marketplace"]
+    for call in (command, publish):
+        subprocess.run(call, cwd=folder / "work", env=environment(folder / "home"), check=True)
     return stage
 
 
@@ -165,7 +169,7 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
         shutil.copyfile(stage.package, path)
     elif run:
         shutil.copytree(stage.run, path)
-        (path / "support.tgsp").rename(path / f"{run[1]}.tgsp")
+        (path / f"{NAME}.tgsp").rename(path / f"{run[1]}.tgsp")
     elif suffix in (".csv", ".tsv"):
         _table(name, path)
     elif suffix == ".pdf":
@@ -176,6 +180,11 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
         path.write_text(SKILL, encoding="utf-8")
     elif suffix == ".txt":
         path.write_text("Which is dearer, $52.74 or $74.29?\n", encoding="utf-8")
+    elif name == "answers.yaml":
+        lines = (f"{place}: [{', '.join(things)}]\n" for place, things in _PLACES.items())
+        path.write_text("".join(lines), encoding="utf-8")
+    elif name.endswith(".key.json"):
+        _public_key(path)
     elif suffix in (".yaml", ".yml"):
         write_table(path.parent / "mine.csv")
         path.write_text("data: mine.csv\nname: mine\ndp: true\n", encoding="utf-8")
@@ -223,6 +232,16 @@ def _log(path: Path) -> None:
         for day in _DAYS
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _public_key(path: Path) -> None:
+    """Somebody else's public key, as they hand it out."""
+    from tensafe.tgsp import Identity, KeyPair
+    from tensafe.tgsp.keys import public_key_document
+
+    name = path.name.removesuffix(".key.json")
+    pair = KeyPair.generate(Identity(name.capitalize(), f"{name}@example.org"))
+    path.write_bytes(public_key_document(pair))
 
 
 def _adapter(name: str, path: Path, stage: Stage) -> None:

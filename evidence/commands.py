@@ -58,6 +58,8 @@ LEFT_OUT_FORMS = {
 # In the list of all commands these have no host to talk to; docs/swapping.md starts one.
 NEEDS_HOST = ("tensafe slot ", "tensafe swap ", "aragora jobs work")
 SERVES = (" serve", "tensafe watch", "tensafe mcp")
+# These steer a loop that runs, and end at once.
+STEERS = ("--status", "--pause", "--resume", "--stop")
 SERVED_S, PAGE_S = 60, 7200
 HELP = "docs/cli.md"
 # A page whose calls speak of what another page's make.
@@ -213,7 +215,8 @@ def served(call: str) -> list[str]:
     """The shell lines for a call; a server is put into the background and has to stay alive."""
     plain = re.sub(r"\s#\s.*$", "", call).rstrip()
     named = any(Path(word).name in programs() for word in plain.split())
-    if not named or not any(name in plain for name in SERVES) or "--help" in plain:
+    ends = "--help" in plain or any(word in STEERS for word in plain.split())
+    if not named or ends or not any(name in plain for name in SERVES):
         return [call]
     command = plain.removesuffix("&").rstrip()
     # MCP's server ends with its standard input, so that is kept open.
