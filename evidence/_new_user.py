@@ -198,6 +198,9 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
         _adapter(name, path, stage)
     elif name == "my_files":
         path.symlink_to(HELPDESK)
+    elif before == "--folder":
+        path.mkdir(parents=True)
+        shutil.copyfile(stage.package, path / stage.package.name)
     elif before in ("--data", "--eval-data", "--train-data", "analyze") or name == "data":
         path.mkdir(parents=True, exist_ok=True)
         write_table(path / "tickets.csv")

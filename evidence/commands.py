@@ -85,7 +85,8 @@ class Call:
     @property
     def is_refused(self) -> bool:
         """A gate's no with its advice."""
-        return self.code == REFUSED and ("try:" in self.said or "NOT READY" in self.said)
+        why = ("try:", "NOT READY", "against it:")
+        return self.code == REFUSED and any(words in self.said for words in why)
 
 
 def main() -> None:
