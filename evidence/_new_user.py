@@ -70,6 +70,11 @@ class Stage:
         """What it learned."""
         return self.folder / "tickets.csv"
 
+    @property
+    def skill(self) -> Path:
+        """A skill document that is filled in."""
+        return self.folder / "SKILL.md"
+
 
 def environment(home: Path) -> dict[str, str]:
     """A new user's environment: their home, this project's commands, no network."""
@@ -94,6 +99,7 @@ def build_stage(folder: Path) -> Stage:
     stage = Stage(folder)
     (folder / "work").mkdir(parents=True)
     write_table(stage.table)
+    stage.skill.write_text(SKILL, encoding="utf-8")
     command = [
         sys.executable, "-m", "tensafe", "train", "--data", str(stage.table), "--name", NAME,
         "--no-dp", "--epochs", "6", "--batch-size", "16", "--rank", "8", "--alpha", "32",
@@ -197,7 +203,8 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
     elif "lora" in name or name == "adapter":
         _adapter(name, path, stage)
     elif name == "my_files":
-        path.symlink_to(HELPDESK)
+        # A copy: a run is named after the folder that a link leads to.
+        shutil.copytree(HELPDESK, path)
     elif before == "--folder":
         path.mkdir(parents=True)
         shutil.copyfile(stage.package, path / stage.package.name)

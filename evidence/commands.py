@@ -165,12 +165,13 @@ def run_block(block: Block, work: Path, home: Path, stage: Stage) -> list[Call]:
     lines: list[str] = []
     for call, reason in zip(block.calls, reasons, strict=True):
         if not reason:
-            # A new project wants its owner's files before it is trained.
+            # A new project wants its owner's files before it is trained, and its skill described.
             lines += [
                 *served(call),
                 f'CODE=$?; echo; echo "{mark} $CODE"; echo; echo "{mark} -" >&2',
                 f"if [ -f data/.gitkeep ]; then cp -n {shlex.quote(str(stage.table))} data/; "
-                f"cp -n {shlex.quote(str(work))}/*.csv . ; fi 2>/dev/null",
+                f"cp -n {shlex.quote(str(work))}/*.csv . ; "
+                f"cp {shlex.quote(str(stage.skill))} SKILL.md; fi 2>/dev/null",
             ]
     lines.append(STOP_SERVERS)
     done = subprocess.run(
