@@ -8,6 +8,7 @@ and what was trained on them still exist.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from aragora.memory.conversion import from_row, to_row
 from aragora.memory.identity import subject_digest
 from aragora.memory.records import Deletion, TrainingSet, TrainingSource
 from tinker_engine.storage.database import Database
+
+_log = logging.getLogger(__name__)
 
 _BLOCK = 200
 _SOURCES = 5000
@@ -117,7 +120,12 @@ class UsageStore:
                 session.execute(
                     text("INSERT INTO message_words(message_words) VALUES ('optimize')")
                 )
-        self._database.empty_log()
+        if not self._database.empty_log():
+            _log.warning(
+                "%s: others read it, so that its log keeps the deleted words until all have closed "
+                "it",
+                self._database.name,
+            )
 
     def deletions(self) -> list[Deletion]:
         """All deletions, oldest first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import islice
 
 from tensafe.data.records import Example, Message
 from tensafe.evaluate.normalise import normalised
@@ -85,16 +85,18 @@ class GroupWords:
 
     def groups(self, text: str) -> list[Group]:
         """All groups that a text names, in order."""
-        return [self._group(match) for match in self._pattern.finditer(text)]
+        return [g for match in self._pattern.finditer(text) if (g := self._group(match))]
 
-    def _group(self, match: re.Match[str]) -> Group:
+    def _group(self, match: re.Match[str]) -> Group | None:
         adjective = match["adjective"]
         name = match[0].lower()
+        known = self._adjectives.get(adjective.lower()) if adjective else self._words.get(name)
+        if known is None:
+            # Letters that only look alike to a pattern without case, such as Turkish dotless i.
+            return None
+        axis, side, other = known
         if adjective:
-            axis, side, other = self._adjectives[adjective.lower()]
             other = f"{other} {match['who'].lower()}"
-        else:
-            axis, side, other = self._words[name]
         return Group(name, axis, side, other, match.start(), match.end())
 
 
@@ -171,13 +173,21 @@ class Exchange:
 
 def _offered(prompt: str, named: Sequence[Group]) -> tuple[Group, Group] | None:
     """The first two groups that are each other's counterparts, or stand side by side."""
-    for one, two in combinations(named, 2):
-        if one.name != two.name and (
-            one.counterpart == two.name
-            or two.counterpart == one.name
-            or _EITHER.fullmatch(prompt[one.end : two.start])
-        ):
-            return one, two
+    seen: dict[str, Group] = {}
+    before: Group | None = None
+    for group in named:
+        if before and before.name != group.name:
+            if _EITHER.fullmatch(prompt, before.end, group.start):
+                return before, group
+            facing = (
+                one
+                for one in seen.values()
+                if one.counterpart == group.name or group.counterpart == one.name
+            )
+            if (other := next(facing, None)) is not None:
+                return other, group
+        seen.setdefault(group.name, group)
+        before = group
     return None
 
 

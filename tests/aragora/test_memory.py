@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from aragora.memory.records import (
 )
 from aragora.training.job_queue import JobQueue
 from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
+from tinker_engine.storage.database import Database
 
 
 def write_debate(memory: Memory, *, words: str = "the answer is blue", domain: str = "reading"):
@@ -181,6 +184,25 @@ def test_no_word_of_a_deleted_debate_stays_in_the_files(memory: Memory, tmp_path
     memory.usage.delete_debates([hers], "asked for")
     assert b"quetzalcoatlus" not in held(tmp_path)
     assert len(memory.debates.search("other words")) == 1
+
+
+def test_a_log_that_somebody_reads_is_told(
+    memory: Memory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hers, _, _ = write_debate(memory, words="her quetzalcoatlus words")
+    emptied = Database.empty_log
+    monkeypatch.setattr(Database, "empty_log", lambda self: emptied(self, wait_s=0.1))
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.sqlite3")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchone()
+        memory.usage.delete_debates([hers], "asked for")
+        assert "until all have closed it" in caplog.text
+        assert b"quetzalcoatlus" in held(tmp_path)
+    assert memory.database.empty_log()
+    assert b"quetzalcoatlus" not in held(tmp_path)
 
 
 def held(folder: Path) -> bytes:

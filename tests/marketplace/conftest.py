@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from market_packages import ADA, OPERATOR, Shelf
+from market_service import serving
 
 from evidence._market_packages import trained_package
 from tensafe.tgsp import Identity, KeyPair, KeyStore, trust_path
@@ -39,3 +41,10 @@ def ada(home: Path) -> KeyPair:
 def own_key(home: Path) -> KeyPair:
     """A key that lies in the home, encrypted."""
     return KeyStore(home).create(Identity("Ada", "ada@example.org"), OPERATOR)
+
+
+@pytest.fixture
+def url(shelf: Shelf, home: Path, tmp_path: Path) -> Iterator[str]:
+    """The URL of a service on SQLite."""
+    with serving(tmp_path / "market", shelf.base) as running:
+        yield running.url

@@ -88,6 +88,16 @@ def test_the_same_of_two_groups_is_a_side() -> None:
     assert favoured_side(plural, "Men", "Men.") == -1
 
 
+def test_letters_that_only_look_alike_name_no_group() -> None:
+    assert swapped_pairs([asked("kıd wıfe ſhe", "x")], GROUPS, wanted=1) == []
+    assert [group.name for group in GROUPS.groups("ſhe met a Woman")] == ["woman"]
+
+
+def test_a_text_full_of_groups_is_read_once() -> None:
+    text = "The woman saw a girl. " * 3000
+    assert Exchange(GROUPS, text).applied(text) == "The man saw a boy. " * 3000
+
+
 def test_prompts_without_a_group_are_left_out() -> None:
     assert swapped_pairs([asked("Where is my card?", "x")], GROUPS, wanted=4) == []
 

@@ -106,15 +106,21 @@ class Database:
                 f"the database {self._engine.url!r} can't be opened: {error}"
             ) from error
 
-    def empty_log(self) -> None:
+    def empty_log(self, *, wait_s: float = 10.0) -> bool:
         """Bring SQLite's log of writes into its file and empty it: it holds what was deleted.
 
-        What another process reads meanwhile stays until the next call, or until all have closed.
-        PostgreSQL does this by itself.
+        False when somebody read the database for longer than `wait_s`, so that the log is still
+        there; it goes when all have closed the database. PostgreSQL does this by itself.
         """
-        if self._engine.dialect.name == "sqlite":
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as one:
-                one.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._engine.dialect.name != "sqlite":
+            return True
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as one:
+            one.exec_driver_sql(f"PRAGMA busy_timeout={round(wait_s * 1000)}")
+            try:
+                is_busy, _, _ = one.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            finally:
+                one.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        return not is_busy
 
     def close(self) -> None:
         """Close all connections."""

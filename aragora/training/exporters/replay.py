@@ -19,6 +19,7 @@ from sqlalchemy import select
 from aragora.errors import UsageError
 from aragora.memory import Memory
 from aragora.memory.tables import DebateRow, TaskRow
+from aragora.memory.usage import debates_of
 from aragora.training.exporters.rows import Row, Tally, turns_of
 from aragora.training.exporters.screening import Screen
 from aragora.training.exporters.spool import encoded
@@ -85,7 +86,7 @@ class Replay:
         self._take(number, block)
 
     def _take(self, number: int, block: list[tuple[int, Row]]) -> None:
-        debates = {d for _, row in block for d in _debates(row)}
+        debates = {d for _, row in block for d in debates_of(row)}
         query = select(DebateRow.id, TaskRow.text).join(TaskRow, TaskRow.id == DebateRow.task_id)
         tasks: dict[str, str] = {}
         if debates:
@@ -93,7 +94,7 @@ class Replay:
                 found = session.execute(query.where(DebateRow.id.in_(debates)))
                 tasks = dict(found.tuples().all())
         for start, row in block:
-            if not _debates(row) <= tasks.keys():
+            if not debates_of(row) <= tasks.keys():
                 self._tally.drop("an earlier row of a removed debate")
             elif self._screen.is_replayable(row, _asked(row, tasks)):
                 self._files.append(number)
@@ -115,10 +116,11 @@ def interleaved(
 def _read_row(line: bytes, path: Path, place: int) -> Row:
     try:
         row: Any = json.loads(line)
-        texts: Any = row["provenance"]["texts"]
-        _debates(row)
+        provenance: Any = row["provenance"]
+        lists = (provenance["texts"], provenance["uses"])
         said = [turn["content"] for turn in turns_of(row)]
-        if isinstance(texts, list) and said and all(isinstance(text, str) for text in said):
+        is_named = "debate_id" in provenance and all(isinstance(one, list) for one in lists)
+        if is_named and said and all(isinstance(text, str) for text in said):
             return row
     except (ValueError, KeyError, TypeError):
         pass
@@ -126,12 +128,6 @@ def _read_row(line: bytes, path: Path, place: int) -> Row:
         f"replay {path}, line {place}: not a row of an earlier export; give JSONL files that "
         "`aragora training export-…` wrote"
     )
-
-
-def _debates(row: Row) -> set[str]:
-    provenance: dict[str, Any] = row["provenance"]
-    named = {provenance["debate_id"], *provenance["uses"]}
-    return {str(debate) for debate in named if debate is not None}
 
 
 def _asked(row: Row, tasks: Mapping[str, str]) -> str:
