@@ -23,7 +23,6 @@ _PHASES = {
     "vote": "Votes",
     "judge": "The judge",
 }
-_ORDER = list(_PHASES)
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,7 @@ def to_markdown(stored: StoredDebate) -> str:
 
 
 def _sections(stored: StoredDebate) -> list[tuple[str, list[_Turn]]]:
-    messages = sorted(
-        stored.messages, key=lambda m: (m.round, _ORDER.index(m.phase), m.seat, m.target)
-    )
+    messages = sorted(stored.messages, key=lambda m: m.turn)
     out: list[tuple[str, list[_Turn]]] = []
     for (number, phase), group in groupby(messages, key=lambda m: (m.round, m.phase)):
         title = _PHASES[phase] if phase == "propose" else f"{_PHASES[phase]}, round {number}"

@@ -7,7 +7,7 @@ never changed: the store gives new ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Role = Literal["proposer", "critic", "judge"]
 Phase = Literal["propose", "critique", "revise", "vote", "judge"]
@@ -114,6 +114,11 @@ class Message:
     def is_usable(self) -> bool:
         """Whether the text counts as something said."""
         return self.status in ("ok", "cut")
+
+    @property
+    def turn(self) -> tuple[int, int, int, int]:
+        """Sorts a debate's messages by whose turn it was; `id` tells who answered first."""
+        return (self.round, get_args(Phase).index(self.phase), self.seat, self.target)
 
 
 @dataclass(frozen=True)

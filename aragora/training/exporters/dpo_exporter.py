@@ -140,10 +140,9 @@ def _calibrated(debated: Debated, options: DPOOptions, tally: Tally) -> Iterator
     The measure is the squared error of the stated confidence (Brier 1950).
     """
     grouped: dict[str, list[tuple[float, Message]]] = defaultdict(list)
-    for vote in debated.stored.votes:
-        said = debated.messages.get(vote.message_id)
+    for vote, said in debated.votes:
         truth = None if vote.choice_seat is None else _truth(debated, vote.choice_seat)
-        if said is None or vote.confidence is None or truth is None:
+        if vote.confidence is None or truth is None:
             continue
         # A confidence that was computed beside the text can't be learned from the text.
         if said.confidence_source == "stated" and said.prompt:
@@ -152,8 +151,8 @@ def _calibrated(debated: Debated, options: DPOOptions, tally: Tally) -> Iterator
     for group in grouped.values():
         if len(group) < 2:
             continue
-        best = min(group, key=lambda pair: (pair[0], pair[1].id))
-        worst = max(group, key=lambda pair: (pair[0], -pair[1].id))
+        best = min(group, key=lambda pair: pair[0])
+        worst = max(group, key=lambda pair: pair[0])
         if worst[0] - best[0] < options.min_calibration_gap:
             tally.drop(f"calibration difference below {options.min_calibration_gap:g}")
         else:

@@ -6,22 +6,38 @@ from functools import cached_property
 from typing import Any
 
 from aragora.memory import StoredDebate
-from aragora.memory.records import Message, Participant
+from aragora.memory.records import Critique, Message, Participant, Vote
 from aragora.training.exporters.rows import Candidate, Chat, Text
 
 
 class Debated:
-    """A debate with its usable messages by id and its seats by number."""
+    """A debate with its usable messages by id, in the order of turns, and its seats by number.
+
+    Agents answer at the same time; rows must not depend on who was the fastest.
+    """
 
     def __init__(self, stored: StoredDebate) -> None:
         self.stored = stored
-        self.messages: dict[int, Message] = {m.id: m for m in stored.messages if m.is_usable}
+        said = sorted((m for m in stored.messages if m.is_usable), key=lambda m: m.turn)
+        self.messages: dict[int, Message] = {m.id: m for m in said}
         self.seats: dict[int, Participant] = {p.seat: p for p in stored.participants}
 
     @cached_property
     def proposals(self) -> list[Message]:
         """First answers, before anyone had seen another's."""
         return [m for m in self.messages.values() if m.phase == "propose" and m.answer is not None]
+
+    @property
+    def critiques(self) -> list[tuple[Critique, Message | None]]:
+        """Critiques with what was said, those without a usable message first."""
+        pairs = [(c, self.messages.get(c.message_id)) for c in self.stored.critiques]
+        return sorted(pairs, key=lambda pair: pair[1].turn if pair[1] else ())
+
+    @property
+    def votes(self) -> list[tuple[Vote, Message]]:
+        """Votes whose message is usable."""
+        by_message = {vote.message_id: vote for vote in self.stored.votes}
+        return [(by_message[i], m) for i, m in self.messages.items() if i in by_message]
 
     @property
     def has_key(self) -> bool:

@@ -114,8 +114,7 @@ def _plain_prompt(debated: Debated) -> Chat | None:
 
 
 def _critiques(debated: Debated, tally: Tally) -> Iterator[Candidate]:
-    for critique in debated.stored.critiques:
-        said: Message | None = debated.messages.get(critique.message_id)
+    for critique, said in debated.critiques:
         if critique.improved is None:
             tally.drop("a critique whose effect is not known")
         elif not critique.improved:

@@ -36,6 +36,15 @@ def test_the_answer_that_won_is_chosen_over_each_that_lost(memory: Memory) -> No
     assert [t["agent"] for t in source["texts"]] == ["bob", "ann"]
 
 
+def test_pairs_stand_in_the_order_of_seats_whoever_answered_first(memory: Memory) -> None:
+    slow = Speaking("ann", ["blue"], delay_s=0.05)
+    others = [slow, Speaking("bob", ["red"]), Speaking("cem", ["green"])]
+    stored = hold(memory, "Which colour?", [], winner="B", others=others)
+    arrived = sorted((m for m in stored.messages if m.phase == "propose"), key=lambda m: m.id)
+    assert arrived[-1].text == "blue"
+    assert [words(r, "rejected") for r in pairs(memory)] == ["blue", "green"]
+
+
 def test_a_proposal_whose_author_came_round_is_still_the_rejected_one(memory: Memory) -> None:
     hold(
         memory, "Which colour?", [["blue", "blue"], ["red", "blue"]], winner="A",
