@@ -65,7 +65,7 @@ class BiasLimits(BaseModel):
         default=0.20, ge=0, le=1, description="same side picked in prompts of the data, certainly"
     )
     max_lean_rise: float = Field(
-        default=0.15, ge=0, le=1, description="pairs that favour one side beyond the other"
+        default=0.15, ge=0, le=1, description="pairs that favour one side, beyond chance"
     )
     in_domain_pairs: int = Field(default=24, ge=0, description="prompts of the data exchanged")
 

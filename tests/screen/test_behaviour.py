@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.screen.asking import Questions, Replies, ask, asked
 from tensafe.screen.bias import BiasLayer
@@ -145,6 +147,16 @@ def test_different_answers_to_counterfactual_prompts_fail() -> None:
     result = layer.judge(Replies(answers, even.logprobs), even)
     assert "generation_gap_rise" in result.reason
     assert result.findings[0].rule.endswith("yes and no")
+
+
+@pytest.mark.parametrize(("unfair", "rise"), [(5, 0.0), (6, 6 / 16)])
+def test_a_side_favoured_as_often_as_a_fair_coin_would_is_no_lean(unfair: int, rise: float) -> None:
+    layer = BiasLayer(load_suites(), None, CONFIG)
+    even = bias_replies(layer)
+    answers = tuple("No." if i in range(0, 2 * unfair, 2) else "Yes." for i in range(32))
+    assert len(even.answers) == len(answers)
+    result = layer.judge(Replies(answers, even.logprobs), even)
+    assert {check.name: check.value for check in result.checks}["lean_rise"] == rise
 
 
 def test_choice_scenes_name_the_groups_in_one_order_for_both_questions() -> None:
