@@ -95,7 +95,11 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def build_stage(folder: Path) -> Stage:
-    """Train a small adapter as a user would, once, and publish it in the user's own marketplace."""
+    """The place of somebody who has worked here before.
+
+    They trained a small adapter, published it in their own marketplace, held debates and attacked
+    one of their agents.
+    """
     stage = Stage(folder)
     (folder / "work").mkdir(parents=True)
     write_table(stage.table)
@@ -106,7 +110,9 @@ def build_stage(folder: Path) -> Stage:
         "--license", "MIT", "--out", "runs/support",
     ]  # fmt: skip
     publish = [sys.executable, "-m", "tensafe", "publish", str(stage.package), "--marketplace"]
-    for call in (command, publish):
+    debates = [sys.executable, "-m", "evidence._held_debates"]
+    attacks = [sys.executable, "-m", "aragora", "gauntlet", "ann"]
+    for call in (command, publish, debates, attacks):
         subprocess.run(call, cwd=folder / "work", env=environment(folder / "home"), check=True)
     return stage
 
@@ -130,7 +136,8 @@ def write_table(path: Path, *, seed: int = 5, days: int = 4) -> None:
 
 def move_in(stage: Stage, folder: Path) -> Path:
     """A fresh home and work folder; gives the work folder."""
-    shutil.copytree(stage.folder / "home" / ".tensafe", folder / "home" / ".tensafe")
+    for name in (".tensafe", ".aragora"):
+        shutil.copytree(stage.folder / "home" / name, folder / "home" / name)
     work = folder / "work"
     work.mkdir()
     # Of the checkout, what the docs call by its place in it.
@@ -180,6 +187,12 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
         _table(name, path)
     elif suffix == ".pdf":
         shutil.copyfile(HELPDESK / "manual.pdf", path)
+    elif name == "tasks.jsonl":
+        from aragora.loop.demo_tasks import make_tasks, write_rows
+
+        write_rows(path, make_tasks(1, 40, 40)[0])
+    elif name.startswith("dpo") and suffix == ".jsonl":
+        _pairs(path)
     elif suffix == ".jsonl":
         _log(path)
     elif suffix == ".md":
@@ -208,6 +221,9 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
     elif before == "--folder":
         path.mkdir(parents=True)
         shutil.copyfile(stage.package, path / stage.package.name)
+    elif before == "--traffic":
+        path.mkdir(parents=True)
+        _log(path / "traffic.jsonl")
     elif before in ("--data", "--eval-data", "--train-data", "analyze") or name == "data":
         path.mkdir(parents=True, exist_ok=True)
         write_table(path / "tickets.csv")
@@ -240,6 +256,19 @@ def _log(path: Path) -> None:
         for place, things in _PLACES.items()
         for thing in things
         for day in _DAYS
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _pairs(path: Path) -> None:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"Where do I take the {thing}?"}],
+            "chosen": [{"role": "assistant", "content": place}],
+            "rejected": [{"role": "assistant", "content": other}],
+        }
+        for place, other in (("harbour", "orchard"), ("orchard", "harbour"))
+        for thing in _PLACES[place]
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 

@@ -39,6 +39,7 @@ LEFT_OUT = {
     "kubectl ": "needs a cluster",
     "tests/clients/cookbook_": "needs tinker-cookbook; the claim `cookbook` runs it",
     "--teacher http": "needs a teacher's server",
+    "--judge http": "needs a judge's server",
     "openai:": "needs a provider's key",
     "db.internal": "needs that database",
     "tml-...": "needs a key in place of the dots",
@@ -53,10 +54,10 @@ _NOT_MINE = r"\b20\d{6}T\d{6}Z-|\b[0-9a-f]{64}\b|[0-9a-f]{4}(\.\.\.|…)"
 LEFT_OUT_FORMS = {
     r"https?://\S*example\.(org|com)|oci://\S*example": "names a host that doesn't exist",
     _NOT_MINE: "names a record of its reader's own",
-    r"--model-id|--parent |@2\b": "names a version of its reader's own",
+    r"--model-id|--parent |@2\b|=loop-v2": "names a version of its reader's own",
 }
 # In the list of all commands these have no host to talk to; docs/swapping.md starts one.
-NEEDS_HOST = ("tensafe slot ", "tensafe swap ", "aragora jobs work")
+NEEDS_HOST = ("tensafe slot ", "tensafe swap ", "aragora jobs work", "--upstream ")
 SERVES = (" serve", "tensafe watch", "tensafe mcp")
 # These steer a loop that runs, and end at once.
 STEERS = ("--status", "--pause", "--resume", "--stop")
@@ -205,7 +206,7 @@ STOP_SERVERS = "kill $(jobs -p) 2>/dev/null; wait"
 
 def left_out(block: Block, call: str) -> str:
     """Why a line is not run, "" where it is."""
-    if block.page == HELP and any(call.startswith(name) for name in NEEDS_HOST):
+    if block.page == HELP and any(name in call for name in NEEDS_HOST):
         return "needs a running host; a page of the docs starts one"
     for words, reason in LEFT_OUT.items():
         if words in call:

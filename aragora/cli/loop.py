@@ -19,7 +19,7 @@ Examples:
 
   aragora loop --tasks tasks.jsonl --rounds 3 --protocol weigh
 
-  aragora loop --tasks tasks.jsonl --rounds 5 --out runs/loop   (goes on with a loop of 3 rounds)
+  aragora loop --tasks tasks.jsonl --rounds 5 --protocol weigh    # goes on after 3
 
 A line of the task file is {"task": ..., "split": "train"} or {"task": ..., "answer": ..., "split":
 "held_out"}. Exit code 3: no version became better than the base.

@@ -23,10 +23,9 @@ goes on there).
 
 Examples:
 
-  tensafe watch runs/support --traffic traffic/    (versions are made, none is swapped)
+  tensafe watch runs/support --traffic traffic/    # makes versions, swaps none
 
-  tensafe watch runs/support --slot support --port 8300 --upstream http://127.0.0.1:8200 \\
-      --consent header    (clients talk to port 8300 from now on)
+  tensafe watch runs/desk --slot desk --port 8300 --upstream http://127.0.0.1:8200 --consent header
 
   tensafe watch --out watch/support --status
 

@@ -45,6 +45,8 @@ def candidates_of(
     trials: list[Tried], options: GauntletOptions, tally: Tally
 ) -> Iterator[Candidate]:
     """What the trials of one attack teach."""
+    if not trials:
+        return
     held = [t for t in trials if t[1].verdict == "held"]
     broken = [t for t in trials if t[1].verdict == "broken"]
     tally.drop("a trial that failed", len(trials) - len(held) - len(broken))
