@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -115,9 +116,11 @@ class TrainConfig(BaseModel):
     @property
     def adapter_name(self) -> str:
         """The given name, or one made from the data path: lower case, digits and hyphens."""
-        text = self.name or self.data.resolve().stem
+        # As it was typed: a link has the name that its owner gave it.
+        data = Path(os.path.abspath(self.data))
+        text = self.name or data.stem
         if text in ("data", "train") and self.name is None:
-            text = self.data.resolve().parent.name
+            text = data.parent.name
         return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "adapter"
 
     @property

@@ -165,3 +165,20 @@ def test_help_shows_the_defaults_that_hold() -> None:
         option = {"question_columns": "question_column"}.get(name, name)
         if option in parameters and not field.is_required() and option != "target_modules":
             assert (parameters[option].default or None) == (field.default or None), name
+
+
+def test_a_run_is_named_after_its_data_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "archive" / "2026-05"
+    kept.mkdir(parents=True)
+    (tmp_path / "Support Tickets").symlink_to(kept)
+    monkeypatch.chdir(tmp_path)
+    for data, name in (
+        ("Support Tickets", "support-tickets"),
+        ("archive/../Support Tickets", "support-tickets"),
+        ("archive/2026-05/data", "2026-05"),
+    ):
+        assert TrainConfig(data=Path(data)).adapter_name == name
+    monkeypatch.chdir(kept)
+    assert TrainConfig(data=Path()).adapter_name == "2026-05"
