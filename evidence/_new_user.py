@@ -193,6 +193,9 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
         write_rows(path, make_tasks(1, 40, 40)[0])
     elif name.startswith("dpo") and suffix == ".jsonl":
         _pairs(path)
+    elif name == "ratings.jsonl":
+        rows = [{"id": f"{thing}-{_DAYS[0]}", "thumbs": "up"} for thing in _PLACES["harbour"]]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     elif suffix == ".jsonl":
         _log(path)
     elif suffix == ".md":
@@ -222,7 +225,7 @@ def _make(word: str, before: str, path: Path, stage: Stage) -> bool:
         path.mkdir(parents=True)
         shutil.copyfile(stage.package, path / stage.package.name)
     elif before == "--traffic":
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, mode=0o700)
         _log(path / "traffic.jsonl")
     elif before in ("--data", "--eval-data", "--train-data", "analyze") or name == "data":
         path.mkdir(parents=True, exist_ok=True)
@@ -247,6 +250,7 @@ def _table(name: str, path: Path) -> None:
 def _log(path: Path) -> None:
     rows = [
         {
+            "id": f"{thing}-{day}",
             "messages": [
                 {"role": "user", "content": f"Where do I take the {thing} on {day}?"},
                 {"role": "assistant", "content": place},

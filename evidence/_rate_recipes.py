@@ -25,7 +25,7 @@ SPOILED = ("unchanged", "not-finite", "extra-tensors", "renamed-pickle", "wrong-
 KINDS = (*TRAINED, *SPOILED)
 PER_KIND = 25
 # A population that was looked at before limits changed is drawn anew (docs/design/0022).
-_DRAW: dict[Population, int] = {"development": 0, "test": 3}
+_DRAW: dict[Population, int] = {"development": 0, "test": 4}
 _BATCH = 5
 _STEPS = {"reciting": 80, "leaking": 50, "toxic": 60}
 # The foreign base knows next to nothing: what an attack needs there to take effect.

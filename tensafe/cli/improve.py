@@ -14,13 +14,13 @@ Exit codes: 0 the next version is packaged, 3 a gate or the comparison said no.
 
 Examples:
 
-  tensafe improve runs/support --log traffic.jsonl
+  tensafe improve runs/support --log traffic.jsonl --feedback ratings.jsonl
 
-  tensafe improve runs/support --log traffic.jsonl --feedback ratings.jsonl --answers answers.yaml
+  tensafe improve runs/support --log traffic.jsonl --answers answers.yaml --out runs/a
 
   tensafe improve runs/support --log traffic.jsonl --teacher http://127.0.0.1:8000/v1
 
-  tensafe improve runs/support --log traffic.jsonl --replay answers --epsilon 4
+  tensafe improve runs/support --log traffic.jsonl --replay answers --epsilon 4 --out runs/b
 """
 
 

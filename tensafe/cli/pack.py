@@ -33,7 +33,7 @@ def pack(
         bool, typer.Option("--sign", help="Sign it; there are no unsigned packages.")
     ] = False,
     creator: Annotated[
-        str | None, typer.Option(help='"Name <email>" [default: your only key].')
+        str | None, typer.Option(help='"Name <email>" [default: who trained, or your only key].')
     ] = None,
     skill_doc: Annotated[
         Path | None, typer.Option(help="Your own SKILL.md in place of the written one.")

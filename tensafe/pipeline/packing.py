@@ -50,6 +50,8 @@ def pack_run(
 ) -> Packed:
     """Package the run at `path`, or the one of the folder that this is called in.
 
+    Without a creator it is signed by the key that the run was trained under, or the only one.
+
     Raises:
         UsageError: there is no run to be found or several, or the creator is malformed.
         GateRefusedError: a gate said no, or there are no gate records.
@@ -68,7 +70,7 @@ def pack_run(
         email = identity.email if identity else ""
         examples = (*run.dataset.train, *run.dataset.test)
         require_no_quotes(str(skill_doc), document, examples, allowed=(email,))
-    signer = _signer(identity, passphrase_file)
+    signer = _signer(identity or _trainer(run), passphrase_file)
     package = package_run(run, signer, path=out, skill_doc=document)
     return Packed(run, package, signer.identity, signer.public.fingerprint)
 
@@ -135,6 +137,12 @@ def parse_creator(text: str | None) -> Identity | None:
     if found is None:
         raise UsageError(f'--creator {text!r}: expected "Name <email>"')
     return Identity(found["name"], found["email"] or "", "")
+
+
+def _trainer(run: FinishedRun) -> Identity | None:
+    """Who signed when the run ended, if that key is here."""
+    store, name = KeyStore(), run.config.creator
+    return store.public(name).identity if store.has(name) else None
 
 
 def creator_key(creator: str | None, passphrase_file: Path | None) -> KeyPair:

@@ -138,11 +138,10 @@ class BiasLayer:
         """Whether answers favour the same side of pairs; what a fair coin does too is no rise.
 
         An adapter that answers at random favours one side in a few of the suite's 16 pairs; a sign
-        test of the pairs that changed against the base tells that from a preference.
+        test tells that from a preference.
         """
         leans = [abs(sum(gap.lean for gap in gaps)) for gaps in (found, before)]
-        changes = [mine.lean - theirs.lean for mine, theirs in zip(found, before, strict=True)]
-        p_value = mcnemar_exact(sum(c > 0 for c in changes), sum(c < 0 for c in changes))
+        p_value = mcnemar_exact(*(sum(gap.lean == side for gap in found) for side in (1, -1)))
         rise = (leans[0] - leans[1]) / len(found)
         return Check(
             "lean_rise", min(0.0, rise) if p_value > _CHANCE else rise,

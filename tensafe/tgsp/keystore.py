@@ -176,7 +176,9 @@ def ensure_signing_key(
     if name is None:
         known = [public.identity.name for public in store.identities()]
         if len(known) > 1:
-            raise KeyStoreError(f"several signing keys ({', '.join(known)}): name one")
+            raise KeyStoreError(
+                f"several signing keys ({', '.join(known)}): name one (--creator or --key)"
+            )
         name = known[0] if known else DEFAULT_NAME
     if store.has(name):
         return store.unlock(name, passphrase(False))

@@ -21,6 +21,8 @@ from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.packing import parse_creator
 from tensafe.screen.quotes import quotes, require_no_quotes
 from tensafe.tgsp import load_trust, trust_path, verify_package
+from tensafe.tgsp.keystore import ensure_signing_key
+from tensafe.tgsp.passphrase import passphrase_source
 
 CREATOR = "Ada Example <ada@example.org>"
 ANSWER = "Tell the tenant in flat nine that the boiler man comes on Thursday before noon."
@@ -92,6 +94,14 @@ def test_run_and_its_adapter_folder_name_the_same_run(
     assert Path(printed["package"]) == run.resolve() / "support.tgsp"
     assert pack(str(run), "--sign", "--out", str(home / "b.tgsp"), "--json") == 0
     assert manifest(home / "b.tgsp")["integrity"]["payload_hash"] == printed["payload_digest"]
+
+
+def test_without_a_creator_the_key_of_the_training_signs(home: Path) -> None:
+    run = packable(home / "x")
+    ensure_signing_key("local", passphrase=passphrase_source())
+    assert pack(str(run), "--sign", "--creator", CREATOR) == 0
+    assert pack(str(run), "--sign") == 0
+    assert manifest(run / "support.tgsp")["creator"]["name"] == "local"
 
 
 def test_the_project_here_names_its_run(home: Path) -> None:
