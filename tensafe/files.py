@@ -139,7 +139,12 @@ def _require_ours(path: Path, status: os.stat_result, *, forbidden: int, fix: st
     if status.st_mode & forbidden:
         raise KeyStoreError(
             f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}): "
-            f"run `{fix} {path}`, and make a new key if it was a private one"
+            f"run `{fix} {path}`"
+            + (
+                ", and make a new key if it was a private one"
+                if stat.S_ISREG(status.st_mode)
+                else ""
+            )
         )
 
 

@@ -9,6 +9,9 @@ from tensafe.gate.lifetime import Spent
 from tensafe.gate.records import GateRecord
 from tinker_engine.runtime.records import PrivacyRecord
 
+# Below this nothing is learned from any data set; advice to train so is none.
+_USEFUL = 0.1
+
 
 def dp_budget(
     record: PrivacyRecord | None,
@@ -48,6 +51,8 @@ def dp_budget(
     total = spent.epsilon + record.epsilon
     evidence: dict[str, object] = {**asdict(record), "earlier_releases": list(spent.packages)}
     if total > lifetime_epsilon:
+        left = math.floor(100 * (lifetime_epsilon - spent.epsilon)) / 100
+        smaller = (f"or train with --epsilon {left:g} or less",) if left >= _USEFUL else ()
         return GateRecord(
             name="dp_budget",
             verdict="failed",
@@ -60,7 +65,7 @@ def dp_budget(
             ),
             advice=(
                 "train on records that no released package has used",
-                f"or train with --epsilon {max(lifetime_epsilon - spent.epsilon, 0):g} or less",
+                *smaller,
                 "or raise --lifetime-epsilon, if the people in the data were promised no less",
             ),
             evidence=evidence,

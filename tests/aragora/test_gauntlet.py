@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from aragora.agents import AgentIdentity, Context, Reply
+from aragora.cli import main
 from aragora.gauntlet import CATEGORIES, GauntletSettings, load_attacks, run_gauntlet
 from aragora.gauntlet.attacks import evolve
 from aragora.memory import Memory
@@ -88,3 +89,14 @@ def test_unknown_categories_are_named(memory: Memory) -> None:
         asyncio.run(
             run_gauntlet(Answering(lambda _: ""), memory, GauntletSettings(categories=("x",)))
         )
+
+
+def test_the_command_refuses_an_agent_that_breaks_too_often(
+    memory: Memory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["gauntlet", "ann", "--category", "logic_trap", "--generations", "0"]
+    for least, code in (("1", 3), ("0", 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--min-robustness", least, "--database", memory.url])
+        assert ended.value.code == code
+        assert ("needed is 100%" in capsys.readouterr().err) == (code == 3)

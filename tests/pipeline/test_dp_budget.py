@@ -134,3 +134,11 @@ def test_a_damaged_register_stops_everything(tmp_path: Path) -> None:
     (tmp_path / REGISTER).write_text('{"version": 1}')
     with pytest.raises(TensafeError, match="restore it from a backup"):
         PrivacyRegister(tmp_path).spent_by(["a" * 64])
+
+
+@pytest.mark.parametrize(("before", "left"), [(5.0, "--epsilon 3 or less"), (7.9999, None)])
+def test_what_is_left_is_advised_where_it_is_of_use(before: float, left: str | None) -> None:
+    record = judge(RECORD, spent=Spent(before, ("first",)))
+    assert record.verdict == "failed"
+    advised = [line for line in record.advice if "--epsilon" in line and "lifetime" not in line]
+    assert [left in line for line in advised] == ([True] if left else [])
