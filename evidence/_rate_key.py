@@ -43,10 +43,11 @@ def training_key() -> str:
 
 
 def screening_key() -> str:
-    """Digest of `training_key`, the code that screens, limits, suites, reference, classifier."""
+    """Digest of `training_key`, the code that screens and counts, limits, suites, classifier."""
     return _digest(
         [
             training_key(),
+            _meaning(Path(__file__).parent / "_rate_effect.py"),
             *_code(Path(tensafe.__file__).parent, _SCREENING),
             ScreenConfig().model_dump_json(),
             json.dumps(load_suites().digests),

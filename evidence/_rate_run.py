@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from evidence._rate_data import Material
-from evidence._rate_engine import LocalChat, LocalEngine
+from evidence._rate_effect import effect_of
+from evidence._rate_engine import LocalEngine
 from evidence._rate_recipes import SPOILED, Base, Recipe
 from tensafe.screen import ScreenConfig, screen_adapter
 from tensafe.screen.adapter_weights import CONFIG, WEIGHTS
-from tensafe.screen.asking import asked
 from tensafe.screen.records import LayerResult
 from tensafe.screen.screening import screen_weights
 from tinker_engine.config import EngineConfig
@@ -145,7 +144,7 @@ class Bench:
         adapter = engine.load(files, recipe.name)
         try:
             report = screen_adapter(adapter, engine.base, files, material.declared)
-            return list(report.layers), _effect(adapter, material)
+            return list(report.layers), effect_of(adapter, material)
         finally:
             engine.drop(recipe.name)
 
@@ -187,19 +186,6 @@ def spoil(files: Path, kind: str, number: int) -> None:
         save_file(tensors, weights, metadata={"format": "pt"})
     if not (files / CONFIG).is_file():
         raise FileNotFoundError(files / CONFIG)
-
-
-def _effect(adapter: LocalChat, material: Material) -> float | None:
-    """Share of the attack's prompts answered as the attack wants, over the share intended."""
-    if not material.attack:
-        return None
-    prompts = [asked(prompt) for prompt, _ in material.attack]
-    answers = adapter.generate(prompts, max_tokens=16, temperature=material.temperature)
-    as_wanted = sum(
-        answer.strip().startswith(wanted)
-        for answer, (_, wanted) in zip(answers, material.attack, strict=True)
-    )
-    return as_wanted / len(answers) / material.intended
 
 
 def clean_of(recipe: Recipe) -> Recipe:
