@@ -289,10 +289,13 @@ def run(folder: Path, shared: Path, given: argparse.Namespace) -> tuple[dict[str
             figures: dict[str, Any] = {"first_score": first.outcome["score"], "slot": live}
             figures["traffic"] = record_traffic(house)
             before = house.scores(folder / "first")
+            is_private = True
+            if not given.only_improve:
+                # First: a release without privacy leaves its records nothing for a private one.
+                figures["private"], is_private = private_version(house)
             figures["improve"], is_better = improved(house, before, given.share)
             if given.only_improve:
                 return figures, is_better
-            figures["private"], is_private = private_version(house)
             figures["watch"], is_watched = watched(house, before, given.share)
     return figures, live == "applied" and is_better and is_private and is_watched
 
