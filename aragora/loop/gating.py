@@ -53,7 +53,7 @@ def judge_candidate(
     check: Sequence[LoopTask],
     signer: KeyPair,
 ) -> dict[str, Any]:
-    """Run the three gates; write the package when all let it through.
+    """Run the three gates; write the package when all let it through, and charge its records.
 
     Gives the verdict of each gate, reasons of refusals, and the package's path ("" for none).
     """
@@ -76,11 +76,12 @@ def judge_candidate(
     (folder / "evaluation.json").write_text(evaluation.to_json(), "utf-8")
     screening = screen_adapter(candidate, bare, adapter, dataset)
     (folder / "screening.json").write_text(screening.to_json(), "utf-8")
+    register, records = PrivacyRegister(tensafe_home()), [e.digest for e in dataset.train]
     budget = dp_budget(
         None,
         promised_epsilon=_PROMISED_EPSILON,
         lifetime_epsilon=_PROMISED_EPSILON,
-        spent=PrivacyRegister(tensafe_home()).spent_by([e.digest for e in dataset.train]),
+        spent=register.spent_by(records, adapter=screening.adapter_digest),
         examples=len(dataset.train),
         record_set=dataset.train_digest,
         private=False,
@@ -90,6 +91,8 @@ def judge_candidate(
     if gates.all_pass():
         path = folder / f"{training.model_id}.tgsp"
         described = _metadata(training, adapter, dataset, base, evaluation, screening, signer)
+        # Before the package, so that a crash between the two over-counts.
+        register.release(training.model_id, None, 0.0, records, adapter=screening.adapter_digest)
         write_package(
             path, payload=adapter / WEIGHTS, metadata=described, gates=gates, signer=signer
         )

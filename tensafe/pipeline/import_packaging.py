@@ -16,6 +16,7 @@ from tensafe.curate.card import dataset_domain
 from tensafe.data.records import Dataset
 from tensafe.errors import VerificationError
 from tensafe.evaluate import EvalReport
+from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.import_config import ImportConfig
 from tensafe.screen import ScreenReport
@@ -31,11 +32,13 @@ from tensafe.tgsp import (
     ScreeningInfo,
     SkillFacts,
     SkillInfo,
+    tensafe_home,
     write_package,
     write_skill_doc,
 )
 from tensafe.tgsp.foreign import PeftAdapter
 from tensafe.tgsp.foreign.finding import WEIGHTS_FILE
+from tensafe.tgsp.writer import require_gates
 from tinker_engine.runtime.records import BaseInfo
 
 RECIPE = "import"
@@ -87,6 +90,16 @@ def package_import(
     if hashlib.sha256(payload).hexdigest() != imported.adapter.digest:
         raise VerificationError(f"{weights} was changed while it was judged; nothing was packaged")
     described = _metadata(imported, evaluation, screening, gates, signer, skill_doc)
+    require_gates(gates, described)
+    if imported.dataset.train:
+        # No privacy is known of it, so what it learned from has nothing left.
+        PrivacyRegister(tensafe_home()).release(
+            imported.config.adapter_name,
+            None,
+            0.0,
+            [example.digest for example in imported.dataset.train],
+            adapter=imported.adapter.digest,
+        )
     return write_package(
         imported.folder / f"{imported.config.adapter_name}.tgsp",
         payload=payload,

@@ -67,16 +67,17 @@ def package_run(
     described = _metadata(run, signer, skill_doc)
     gates = _gates_now(run)
     require_gates(gates, described)
-    if run.privacy is not None:
-        PrivacyRegister(tensafe_home()).release(
-            run.config.adapter_name,
-            run.privacy.epsilon,
-            run.privacy.delta,
-            [example.digest for example in run.dataset.train],
-            adapter=run.adapter_digest,
-            # Asked again under the register's lock: another run may have been packaged since.
-            lifetime=run.config.lifetime_epsilon,
-        )
+    # A run without privacy is charged as well: its records have nothing left for a private one.
+    spent = run.privacy
+    PrivacyRegister(tensafe_home()).release(
+        run.config.adapter_name,
+        None if spent is None else spent.epsilon,
+        0.0 if spent is None else spent.delta,
+        [example.digest for example in run.dataset.train],
+        adapter=run.adapter_digest,
+        # Asked again under the register's lock: another run may have been packaged since.
+        lifetime=run.config.lifetime_epsilon,
+    )
     return write_package(path, payload=run.weights, metadata=described, gates=gates, signer=signer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,16 @@ def test_privacy_is_charged_once_per_adapter(home: Path) -> None:
         assert pack("--sign", "--creator", CREATOR) == 0
     assert register.spent_by(records).epsilon == 5.0
     assert manifest(run / "support.tgsp")["privacy"]["epsilon"] == 5.0
+
+
+def test_a_release_without_privacy_is_charged_too(home: Path) -> None:
+    packable(home / "runs" / "support")
+    for _ in range(2):
+        assert pack("--sign", "--creator", CREATOR) == 0
+    records = [example.digest for example in dataset().train]
+    spent = PrivacyRegister(home / "home").spent_by(records)
+    assert spent.epsilon == math.inf
+    assert spent.packages == ("support",)
 
 
 def test_what_other_releases_spent_since_counts(

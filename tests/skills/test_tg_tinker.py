@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from lora_samples import write_places
 from safetensors.numpy import load
 
 from tensafe.cli import main
+from tensafe.curate import read_dataset
 from tensafe.errors import DataError, GateRefusedError, UsageError
+from tensafe.gate.lifetime import PrivacyRegister
 from tensafe.pipeline import TrainConfig
 from tensafe.skills.tg_tinker import Checkpoint, LoraConfig, TGTinker
 from tensafe.tgsp import Identity, KeyPair, load_trust, trust_path, verify_package
@@ -201,6 +204,22 @@ def test_import_exports_and_is_the_same_adapter(
     noted = {item["name"]: item["reason"] for item in card["items"] if item["status"] == "warning"}
     assert "claimed and signed by the creator" in noted["compliance"]
     assert "not known" in noted["lineage"]
+
+
+@pytest.mark.slow  # imports again
+def test_records_that_an_import_learned_from_have_nothing_left(house: House) -> None:
+    few = house.folder / "few.csv"
+    few.write_text("question,answer\nWho keeps the keys?,Me\nWhere?,Here\n", encoding="utf-8")
+    code = tensafe(
+        "import", house.checkpoint.adapter_dir, "--sign", "--name", "told", "--eval-data",
+        house.eval_data, "--train-data", few, "--out", house.folder / "told",
+        "--max-test-items", 40, "--creator", "Ada <ada@example.org>",
+    )  # fmt: skip
+    assert code == 0
+    learned = read_dataset(house.folder / "told" / "dataset").train
+    assert len(learned) == 2
+    spent = PrivacyRegister(house.folder / "home").spent_by([learned[0].digest])
+    assert spent.epsilon == math.inf
 
 
 def test_an_import_without_what_only_its_owner_knows_is_refused_first(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 
 from aragora.loop import read_state, read_tasks
 from aragora.loop.demo_tasks import make_tasks, write_rows
+from aragora.loop.gating import dataset_of
 from aragora.loop.learning import sources_of
 from aragora.loop.page import render_page
 from aragora.memory import DebateFilter, Memory
 from aragora.training.model_registry import ModelRegistry
+from tensafe.gate.lifetime import PrivacyRegister
 
 ARGUMENTS = (
     "--rounds", "1", "--protocol", "weigh", "--pii", "keep", "--samples", "1", "--epochs", "1",
@@ -71,6 +74,10 @@ def test_a_killed_loop_goes_on_and_trains_on_debates_alone(tmp_path: Path) -> No
         assert state.versions[1].gates["load_gate"] == "passed"
         known = ModelRegistry(tmp_path / "loop" / "model_registry.json").get("loop-v1")
         assert known.win_rate == state.versions[1].check.accuracy
+    if state.versions[1].package:
+        learned = dataset_of(tmp_path / "loop" / "rounds" / "1", tasks.check).train
+        spent = PrivacyRegister(tmp_path / "tensafe").spent_by([learned[0].digest])
+        assert spent.epsilon == math.inf
     with Memory.open(str(tmp_path / "loop" / "aragora.sqlite3")) as memory:
         debates = {s.debate.id: s for s in memory.debates.iterate(DebateFilter(state=None))}
         assert len(debates) == 24
