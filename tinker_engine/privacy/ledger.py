@@ -132,6 +132,15 @@ class Ledger:
         """Hash of the last event, which covers all before it."""
         return self._head
 
+    def digest_at(self, steps: int) -> str | None:
+        """Hash of the chain after its first `steps` events; None when it has fewer."""
+        if steps == 0:
+            return GENESIS
+        row = self._db.execute(
+            "SELECT hash FROM events ORDER BY seq LIMIT 1 OFFSET ?", (steps - 1,)
+        ).fetchone()
+        return None if row is None else cast(str, row[0])
+
     def stored_update(self, state_digest: str) -> FloatArray | None:
         """The update that was drawn for a state, if it is still kept.
 

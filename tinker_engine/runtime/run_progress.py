@@ -21,7 +21,8 @@ from torch import Tensor
 
 from tinker_engine.errors import CheckpointError, StorageError
 from tinker_engine.numerics.adamw import AdamState
-from tinker_engine.privacy import ResolvedPolicy
+from tinker_engine.privacy import Ledger, ResolvedPolicy
+from tinker_engine.privacy.ledger import LEDGER_FILE
 from tinker_engine.runtime.records import PrivacyPolicy, RunSpec
 from tinker_engine.runtime.training_run import ClipStatistics, TrainingRun
 
@@ -30,7 +31,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Progress:
-    """A run's state as read from disk; the accumulator is None when nothing was accumulated."""
+    """A run's state as read from disk; the accumulator is None when nothing was accumulated.
+
+    `ledger_steps` and `ledger_digest` say what the ledger held when the state was saved; they are
+    None in states of releases that did not note it, and without a ledger.
+    """
 
     spec: RunSpec
     base_digest: str
@@ -41,6 +46,8 @@ class Progress:
     gradients: int
     statistics: ClipStatistics
     paid: int
+    ledger_steps: int | None = None
+    ledger_digest: str | None = None
 
 
 def write_progress(file: Path, run: TrainingRun, base_digest: str) -> None:
@@ -48,15 +55,18 @@ def write_progress(file: Path, run: TrainingRun, base_digest: str) -> None:
     tensors = {"values": run.values, "first": run.adam.first, "second": run.adam.second}
     if run.gradients:
         tensors["accumulator"] = run.accumulator
+    mechanism = run.mechanism
     facts = {
         "format": FORMAT,
         "base_digest": base_digest,
         "spec": asdict(run.spec),
-        "policy": asdict(run.mechanism.policy) if run.mechanism is not None else None,
+        "policy": asdict(mechanism.policy) if mechanism is not None else None,
         "step": run.adam.step,
         "gradients": run.gradients,
         "statistics": asdict(run.statistics),
         "paid": run.paid,
+        "ledger_steps": mechanism.steps if mechanism is not None else None,
+        "ledger_digest": mechanism.ledger.digest if mechanism is not None else None,
         "checksums": {name: _checksum(tensor) for name, tensor in tensors.items()},
     }
     try:
@@ -100,11 +110,41 @@ def _progress(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Progress:
         gradients=int(facts["gradients"]),
         statistics=ClipStatistics(**facts["statistics"]),
         paid=int(facts["paid"]),
+        ledger_steps=facts.get("ledger_steps"),
+        ledger_digest=facts.get("ledger_digest"),
     )
 
 
 def _checksum(tensor: Tensor) -> int:
     return zlib.crc32(np.ascontiguousarray(tensor.numpy()).view(np.uint8).data)
+
+
+def reopen_ledger(progress: Progress, folder: Path) -> Ledger:
+    """The ledger of a private run, which must hold all that its saved state was paid for by.
+
+    Raises:
+        CheckpointError: the ledger is missing, was rolled back, or is another run's.
+    """
+    steps = progress.paid if progress.ledger_steps is None else progress.ledger_steps
+    path = folder / LEDGER_FILE
+    if steps and not path.is_file():
+        raise _lost_ledger(f"{path} is missing", steps)
+    ledger = Ledger.open(folder)
+    held = len(ledger.events)
+    if held < max(steps, progress.paid):
+        ledger.close()
+        raise _lost_ledger(f"{path} holds {held} events", max(steps, progress.paid))
+    if progress.ledger_digest is not None and ledger.digest_at(steps) != progress.ledger_digest:
+        ledger.close()
+        raise _lost_ledger(f"{path} is not the ledger that the state was saved beside", steps)
+    return ledger
+
+
+def _lost_ledger(found: str, steps: int) -> CheckpointError:
+    return CheckpointError(
+        f"privacy ledger {found}, and the run's saved state was paid for by {steps}: without them "
+        "it would spend more than it counts; restore the ledger from a backup that is as new"
+    )
 
 
 def take_up(run: TrainingRun, progress: Progress) -> None:

@@ -58,7 +58,12 @@ from tinker_engine.runtime.records import (
     TrainRequest,
 )
 from tinker_engine.runtime.run_checkpoint import SavedRun, read_checkpoint, write_checkpoint
-from tinker_engine.runtime.run_progress import read_progress, take_up, write_progress
+from tinker_engine.runtime.run_progress import (
+    read_progress,
+    reopen_ledger,
+    take_up,
+    write_progress,
+)
 from tinker_engine.runtime.sample_batch import Ticket
 from tinker_engine.runtime.sample_watch import Watch
 from tinker_engine.runtime.torch_samplers import TorchSamplers
@@ -171,9 +176,8 @@ class TorchBackend:
             )
         run = self._new_run(progress.spec)
         if progress.policy is not None:
-            run.mechanism = PrivateMechanism(
-                progress.policy, Ledger.open(ledger_dir), self._noise()
-            )
+            ledger = reopen_ledger(progress, ledger_dir)
+            run.mechanism = PrivateMechanism(progress.policy, ledger, self._noise())
         take_up(run, progress)
         self._put_run(run_id, run)
         return progress.spec

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tinker_engine.errors import CheckpointError, NonFiniteError, RequestTooLargeError
 from tinker_engine.models.base_model import load_base
@@ -143,6 +147,45 @@ def test_a_private_step_that_was_released_is_never_released_again(
             assert run.state_digest() == after
             assert run.paid == 1
         assert run.mechanism.steps == 1
+    backend.drop_run("p")
+
+
+def without_ledger_facts(state: Path) -> None:
+    """As a release wrote it that did not note what the ledger held."""
+    with safe_open(state, framework="pt") as stored:
+        facts = json.loads(stored.metadata()["progress"])
+        tensors = {name: stored.get_tensor(name) for name in facts["checksums"]}
+    del facts["ledger_steps"], facts["ledger_digest"]
+    save_file(tensors, state, metadata={"progress": json.dumps(facts)})
+
+
+@pytest.mark.parametrize("is_old_state", [False, True])
+def test_a_ledger_without_what_a_state_paid_is_refused(
+    backend: TorchBackend, tmp_path: Path, is_old_state: bool
+) -> None:
+    policy = PrivacyPolicy(1.0, 0.1, 2.0, 1e-5, noise_multiplier=2.0, max_epsilon=1000.0)
+    spec = RunSpec(4, 8.0, ("q_proj",), seed=1, privacy=policy)
+    for name in ("another", "whole"):
+        backend.create_run(name, spec, tmp_path / name)
+        for _ in range(3):
+            if name == "whole" and not (tmp_path / "older").exists():
+                backend.optim_step(name, AdamParams())
+                shutil.copytree(tmp_path / name, tmp_path / "older")
+            backend.optim_step(name, AdamParams())
+        backend.save_progress(name, tmp_path / "state")
+        # Events after the state are what every crash leaves.
+        backend.optim_step(name, AdamParams())
+        backend.drop_run(name)
+    if is_old_state:
+        without_ledger_facts(tmp_path / "state")
+    refusals = {"none": "is missing", "older": "holds 1 events"}
+    if not is_old_state:
+        refusals["another"] = "is not the ledger"
+    for name, words in refusals.items():
+        with pytest.raises(CheckpointError, match=words):
+            backend.restore_progress("p", tmp_path / "state", tmp_path / name)
+    assert not (tmp_path / "none").exists()
+    backend.restore_progress("p", tmp_path / "state", tmp_path / "whole")
     backend.drop_run("p")
 
 
