@@ -59,7 +59,7 @@ def judge_candidate(
     """
     from tensafe.evaluate import QaVerifyConfig, qa_verify
     from tensafe.gate.dp_budget import dp_budget
-    from tensafe.gate.lifetime import PrivacyRegister
+    from tensafe.gate.lifetime import PrivacyRegister, record_prints
     from tensafe.screen import screen_adapter
     from tensafe.tgsp import tensafe_home
     from tinker_engine.connect import base_info, download_adapter
@@ -76,7 +76,7 @@ def judge_candidate(
     (folder / "evaluation.json").write_text(evaluation.to_json(), "utf-8")
     screening = screen_adapter(candidate, bare, adapter, dataset)
     (folder / "screening.json").write_text(screening.to_json(), "utf-8")
-    register, records = PrivacyRegister(tensafe_home()), [e.digest for e in dataset.train]
+    register, records = PrivacyRegister(tensafe_home()), record_prints(dataset.train)
     budget = dp_budget(
         None,
         promised_epsilon=_PROMISED_EPSILON,

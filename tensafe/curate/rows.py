@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tensafe.curate.clusters import Positions
 from tensafe.curate.near import text_key
+from tensafe.curate.pairs import joined_prompt, pair_key
 from tensafe.curate.shingling import Keys
 from tensafe.curate.similarity_text import SharedParts, asked, has_long_answer
 from tensafe.curate.text import plain, says_something
@@ -50,15 +51,13 @@ class Rows:
         """Takes an example with cleaned texts."""
         turns = [plain(turn["content"]) for turn in example.prompt]
         answer, raw = plain(example.reference), asked(example)
-        prompt = "\n".join(
-            f"{turn['role']}: {text}" for turn, text in zip(example.prompt, turns, strict=True)
-        )
+        prompt = joined_prompt(example, turns)
         said = [t for turn, t in zip(example.prompt, turns, strict=True) if turn["role"] == "user"]
         question = said[0] if len(said) == 1 else plain(raw)
         is_long = has_long_answer(example)
         self._digests += bytes.fromhex(example.digest)
         self._prompts += text_key(prompt, 16)
-        self._pairs += text_key(f"{len(prompt)}\n{prompt}{answer}", 16)
+        self._pairs += pair_key(prompt, answer)
         self._answers += text_key(answer)
         self._groups += text_key(example.group)
         self._kinds.append(KINDS.index(example.kind))

@@ -48,6 +48,17 @@ def dp_budget(
             record,
             advice=("train on records that no released package has used",),
         )
+    deltas, most = spent.delta + record.delta, 1.0 / examples
+    if not deltas <= most:
+        left = most - spent.delta
+        smaller = (f"or train with --delta {_rounded_down(left)} or less",) if left > 0 else ()
+        return _failed(
+            f"delta {record.delta:.2e} with the {spent.delta:.2e} that {len(spent.packages)} "
+            f"released package(s) over the same records spent before is {deltas:.2e}, above 1/n "
+            f"for n = {examples}: deltas add up, and together they are bounded as one run's is",
+            record,
+            advice=("train on records that no released package has used", *smaller),
+        )
     total = spent.epsilon + record.epsilon
     evidence: dict[str, object] = {**asdict(record), "earlier_releases": list(spent.packages)}
     if total > lifetime_epsilon:
@@ -81,6 +92,12 @@ def dp_budget(
         ),
         evidence=evidence,
     )
+
+
+def _rounded_down(value: float) -> str:
+    """Two digits, never more than the value."""
+    size = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.floor(value / size) * size:.1e}"
 
 
 def waived_for_import() -> GateRecord:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from tensafe.data.records import Example
 from tensafe.errors import GateRefusedError
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 from tensafe.improve.config import ImproveConfig
 from tensafe.improve.current import Current
 
@@ -51,7 +51,7 @@ def charge_release(current: Current, register: PrivacyRegister) -> None:
         run.config.adapter_name,
         None if spent is None else spent.epsilon,
         0.0 if spent is None else spent.delta,
-        [example.digest for example in run.dataset.train],
+        record_prints(run.dataset.train),
         adapter=run.adapter_digest,
     )
 
@@ -74,8 +74,8 @@ def plan_budget(
     if not dp:
         return _public_budget(parent.dp, wanted, config.replay)
     lifetime = parent.lifetime_epsilon
-    left_new = lifetime - register.spent_by([e.digest for e in new]).epsilon
-    left_old = lifetime - register.spent_by([e.digest for e in current.earlier]).epsilon
+    left_new = lifetime - register.spent_by(record_prints(new)).epsilon
+    left_old = lifetime - register.spent_by(record_prints(current.earlier)).epsilon
     if left_new < LEAST_EPSILON:
         raise GateRefusedError(
             f"the new records have epsilon {max(left_new, 0):.2f} left of {lifetime:g}: they were "

@@ -26,7 +26,7 @@ from tensafe.errors import NothingToTrainError, UsageError
 from tensafe.evaluate import AnsweringModel, EvalReport, QaVerifyConfig, RunFacts, qa_verify
 from tensafe.files import write_json, write_text
 from tensafe.gate.dp_budget import dp_budget
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import LoggedView, View
@@ -391,7 +391,7 @@ def judge_run(
 ) -> ThreeGates:
     """The three verdicts, written into `gates.json`, the ledger's statement beside them."""
     view.stage("Gates")
-    records = [example.digest for example in dataset.train]
+    records = record_prints(dataset.train)
     budget = dp_budget(
         privacy,
         promised_epsilon=config.epsilon,

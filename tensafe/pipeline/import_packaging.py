@@ -16,7 +16,7 @@ from tensafe.curate.card import dataset_domain
 from tensafe.data.records import Dataset
 from tensafe.errors import VerificationError
 from tensafe.evaluate import EvalReport
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.import_config import ImportConfig
 from tensafe.screen import ScreenReport
@@ -97,7 +97,7 @@ def package_import(
             imported.config.adapter_name,
             None,
             0.0,
-            [example.digest for example in imported.dataset.train],
+            record_prints(imported.dataset.train),
             adapter=imported.adapter.digest,
         )
     return write_package(

@@ -13,7 +13,7 @@ from pathlib import Path
 from tensafe.curate.card import dataset_domain
 from tensafe.data.records import Dataset
 from tensafe.gate.dp_budget import dp_budget
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 from tensafe.gate.records import ThreeGates
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.events import View
@@ -73,10 +73,11 @@ def package_run(
         run.config.adapter_name,
         None if spent is None else spent.epsilon,
         0.0 if spent is None else spent.delta,
-        [example.digest for example in run.dataset.train],
+        record_prints(run.dataset.train),
         adapter=run.adapter_digest,
         # Asked again under the register's lock: another run may have been packaged since.
         lifetime=run.config.lifetime_epsilon,
+        delta_limit=1.0 / run.training.examples,
     )
     return write_package(path, payload=run.weights, metadata=described, gates=gates, signer=signer)
 
@@ -85,7 +86,7 @@ def _gates_now(run: FinishedRun) -> ThreeGates:
     """The run's gates, with dp_budget judged by what the records have spent up to now."""
     if run.gates.dp_budget.verdict == "failed":
         return run.gates
-    records = [example.digest for example in run.dataset.train]
+    records = record_prints(run.dataset.train)
     budget = dp_budget(
         run.privacy,
         promised_epsilon=run.config.epsilon,

@@ -17,7 +17,7 @@ from finished_run import finished_run, write_record
 from tensafe.cli import main
 from tensafe.data.records import CurationReport, Dataset, Example, Message
 from tensafe.errors import DataError, UsageError
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 from tensafe.pipeline.config import TrainConfig
 from tensafe.pipeline.packing import parse_creator
 from tensafe.screen.quotes import quotes, require_no_quotes
@@ -212,7 +212,7 @@ def test_a_key_is_not_signed_with_under_another_address(
 
 def test_privacy_is_charged_once_per_adapter(home: Path) -> None:
     run = packable(home / "runs" / "support", private=True)
-    records = [example.digest for example in dataset().train]
+    records = record_prints(dataset().train)
     register = PrivacyRegister(home / "home")
     for _ in range(2):
         assert pack("--sign", "--creator", CREATOR) == 0
@@ -224,7 +224,7 @@ def test_a_release_without_privacy_is_charged_too(home: Path) -> None:
     packable(home / "runs" / "support")
     for _ in range(2):
         assert pack("--sign", "--creator", CREATOR) == 0
-    records = [example.digest for example in dataset().train]
+    records = record_prints(dataset().train)
     spent = PrivacyRegister(home / "home").spent_by(records)
     assert spent.epsilon == math.inf
     assert spent.packages == ("support",)
@@ -234,7 +234,7 @@ def test_what_other_releases_spent_since_counts(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = packable(home / "runs" / "support", private=True)
-    records = [example.digest for example in dataset().train]
+    records = record_prints(dataset().train)
     PrivacyRegister(home / "home").release("other", 6.0, 1e-5, records, adapter="another")
     assert pack("--sign", "--creator", CREATOR) == 3
     assert "dp_budget" in capsys.readouterr().err

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tensafe.data.records import Example, Message
 from tensafe.errors import GateRefusedError, TensafeError
 from tensafe.gate.dp_budget import dp_budget
-from tensafe.gate.lifetime import REGISTER, PrivacyRegister, Spent
+from tensafe.gate.lifetime import REGISTER, PrivacyRegister, RecordPrint, Spent, record_prints
 from tensafe.gate.records import GateRecord
 from tinker_engine.runtime.records import PrivacyRecord
 
@@ -33,7 +34,12 @@ RECORD = PrivacyRecord(
     declared="Poisson",
     ledger_digest="cd" * 32,
 )
-NOTHING = Spent(0.0, ())
+NOTHING = Spent(0.0, 0.0, ())
+
+
+def prints(letters: str) -> list[RecordPrint]:
+    """A record for each letter."""
+    return [RecordPrint(letter * 16, letter.upper() * 16) for letter in letters]
 
 
 def judge(
@@ -86,59 +92,98 @@ def test_without_privacy_the_gate_is_waived_never_passed() -> None:
 
 def test_releases_over_the_same_records_add_up(tmp_path: Path) -> None:
     register = PrivacyRegister(tmp_path)
-    records = [f"{i:064x}" for i in range(100, 200)]
-    register.release("first", 5.0, 1e-5, [r[::-1] for r in records])
-    assert register.spent_by([r[::-1] for r in records[:1]]).epsilon == 5.0
-    register.release("second", 2.0, 1e-5, [records[0][::-1]])
-    spent = register.spent_by([records[0][::-1], "f" * 64])
-    assert spent == Spent(7.0, ("first", "second"))
+    register.release("first", 5.0, 1e-5, prints("abc"))
+    register.release("second", 2.0, 2e-5, prints("a"))
+    spent = register.spent_by(prints("af"))
+    assert spent == Spent(7.0, 1e-5 + 2e-5, ("first", "second"))
     assert judge(RECORD, spent=spent).verdict == "failed"
 
 
 def test_a_set_has_spent_what_its_most_spent_record_has(tmp_path: Path) -> None:
     register = PrivacyRegister(tmp_path)
-    register.release("first", 5.0, 1e-5, ["a" * 64, "b" * 64])
-    register.release("second", 3.0, 1e-5, ["b" * 64, "c" * 64])
-    assert register.spent_by(["a" * 64, "c" * 64]) == Spent(5.0, ("first", "second"))
-    assert register.spent_by(["a" * 64, "b" * 64]).epsilon == 8.0
+    register.release("first", 5.0, 1e-5, prints("ab"))
+    register.release("second", 3.0, 1e-5, prints("bc"))
+    assert register.spent_by(prints("ac")) == Spent(5.0, 1e-5, ("first", "second"))
+    assert register.spent_by(prints("ab")).epsilon == 8.0
 
 
 def test_a_release_without_privacy_leaves_its_records_nothing(tmp_path: Path) -> None:
     register = PrivacyRegister(tmp_path)
-    register.release("open", None, 0.0, ["a" * 64], adapter="first")
-    verdict = judge(RECORD, spent=register.spent_by(["a" * 64, "b" * 64]))
+    register.release("open", None, 0.0, prints("a"), adapter="first")
+    verdict = judge(RECORD, spent=register.spent_by(prints("ab")))
     assert verdict.verdict == "failed"
     assert "without privacy" in verdict.reason
     assert json.dumps(asdict(verdict), allow_nan=False)
-    assert register.spent_by(["b" * 64]) == NOTHING
-    assert register.spent_by(["a" * 64], adapter="first") == NOTHING
+    assert register.spent_by(prints("b")) == NOTHING
+    assert register.spent_by(prints("a"), adapter="first") == NOTHING
 
 
 def test_a_release_above_the_lifetime_budget_is_not_charged(tmp_path: Path) -> None:
     register = PrivacyRegister(tmp_path)
-    register.release("first", 5.0, 1e-5, ["a" * 64], adapter="first", lifetime=8.0)
+    register.release("first", 5.0, 1e-5, prints("a"), adapter="first", lifetime=8.0)
     with pytest.raises(GateRefusedError, match="meanwhile"):
-        register.release("second", 4.0, 1e-5, ["a" * 64], adapter="second", lifetime=8.0)
-    register.release("first again", 5.0, 1e-5, ["a" * 64], adapter="first", lifetime=8.0)
-    register.release("third", 3.0, 1e-5, ["a" * 64], adapter="third", lifetime=8.0)
-    assert register.spent_by(["a" * 64]) == Spent(8.0, ("first", "third"))
+        register.release("second", 4.0, 1e-5, prints("a"), adapter="second", lifetime=8.0)
+    register.release("first again", 5.0, 1e-5, prints("a"), adapter="first", lifetime=8.0)
+    register.release("third", 3.0, 1e-5, prints("a"), adapter="third", lifetime=8.0)
+    assert register.spent_by(prints("a")) == Spent(8.0, 2e-5, ("first", "third"))
 
 
 def test_disjoint_records_compose_in_parallel(tmp_path: Path) -> None:
     register = PrivacyRegister(tmp_path)
-    register.release("first", 8.0, 1e-5, ["a" * 64])
-    assert register.spent_by(["b" * 64]) == NOTHING
+    register.release("first", 8.0, 1e-5, prints("a"))
+    assert register.spent_by(prints("b")) == NOTHING
 
 
 def test_a_damaged_register_stops_everything(tmp_path: Path) -> None:
     (tmp_path / REGISTER).write_text('{"version": 1}')
     with pytest.raises(TensafeError, match="restore it from a backup"):
-        PrivacyRegister(tmp_path).spent_by(["a" * 64])
+        PrivacyRegister(tmp_path).spent_by(prints("a"))
 
 
 @pytest.mark.parametrize(("before", "left"), [(5.0, "--epsilon 3 or less"), (7.9999, None)])
 def test_what_is_left_is_advised_where_it_is_of_use(before: float, left: str | None) -> None:
-    record = judge(RECORD, spent=Spent(before, ("first",)))
+    record = judge(RECORD, spent=Spent(before, 1e-5, ("first",)))
     assert record.verdict == "failed"
     advised = [line for line in record.advice if "--epsilon" in line and "lifetime" not in line]
     assert [left in line for line in advised] == ([True] if left else [])
+
+
+def asked(question: str, answer: str) -> Example:
+    turns = (Message(role="user", content=question), Message(role="assistant", content=answer))
+    return Example(turns, "tickets.csv", "row 1", "tickets.csv:1")
+
+
+def test_a_record_in_another_wording_is_the_same_one(tmp_path: Path) -> None:
+    register = PrivacyRegister(tmp_path)
+    register.release(
+        "first", 5.0, 1e-5, record_prints([asked("Where is my parcel?", "On its way.")])
+    )
+    same = record_prints([asked("where is  my parcel", "On its way")])
+    other = record_prints([asked("Where is my parcel?", "It is lost.")])
+    assert register.spent_by(same).epsilon == 5.0
+    assert register.spent_by(other) == NOTHING
+
+
+def test_a_register_of_an_earlier_release_still_counts(tmp_path: Path) -> None:
+    example = asked("Where is my parcel?", "On its way.")
+    release = {
+        "package": "old", "adapter": "", "epsilon": 5.0, "delta": 1e-5,
+        "records": [example.digest[:16]],
+    }  # fmt: skip
+    (tmp_path / REGISTER).write_text(json.dumps({"version": 1, "releases": [release]}))
+    register = PrivacyRegister(tmp_path)
+    assert register.spent_by(record_prints([example])) == Spent(5.0, 1e-5, ("old",))
+
+
+def test_deltas_add_up_and_are_bounded_as_one_runs_is(tmp_path: Path) -> None:
+    # 1/n is 1e-3.
+    assert judge(RECORD, spent=Spent(0.0, 0.99e-3, ("first",))).verdict == "passed"
+    verdict = judge(RECORD, spent=Spent(0.0, 0.995e-3, ("first",)))
+    assert verdict.verdict == "failed"
+    assert "above 1/n" in verdict.reason
+    assert any("--delta 5.0e-06 or less" in line for line in verdict.advice)
+    register = PrivacyRegister(tmp_path)
+    register.release("first", 1.0, 8e-4, prints("a"), delta_limit=1e-3)
+    with pytest.raises(GateRefusedError, match="spent delta"):
+        register.release("second", 1.0, 3e-4, prints("a"), delta_limit=1e-3)
+    register.release("third", 1.0, 3e-4, prints("b"), delta_limit=1e-3)

@@ -17,7 +17,7 @@ from safetensors.numpy import load
 from tensafe.cli import main
 from tensafe.curate import read_dataset
 from tensafe.errors import DataError, GateRefusedError, UsageError
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 from tensafe.pipeline import TrainConfig
 from tensafe.skills.tg_tinker import Checkpoint, LoraConfig, TGTinker
 from tensafe.tgsp import Identity, KeyPair, load_trust, trust_path, verify_package
@@ -218,7 +218,7 @@ def test_records_that_an_import_learned_from_have_nothing_left(house: House) -> 
     assert code == 0
     learned = read_dataset(house.folder / "told" / "dataset").train
     assert len(learned) == 2
-    spent = PrivacyRegister(house.folder / "home").spent_by([learned[0].digest])
+    spent = PrivacyRegister(house.folder / "home").spent_by(record_prints(learned[:1]))
     assert spent.epsilon == math.inf
 
 

@@ -20,7 +20,7 @@ from aragora.loop.learning import sources_of
 from aragora.loop.page import render_page
 from aragora.memory import DebateFilter, Memory
 from aragora.training.model_registry import ModelRegistry
-from tensafe.gate.lifetime import PrivacyRegister
+from tensafe.gate.lifetime import PrivacyRegister, record_prints
 
 ARGUMENTS = (
     "--rounds", "1", "--protocol", "weigh", "--pii", "keep", "--samples", "1", "--epochs", "1",
@@ -76,7 +76,7 @@ def test_a_killed_loop_goes_on_and_trains_on_debates_alone(tmp_path: Path) -> No
         assert known.win_rate == state.versions[1].check.accuracy
     if state.versions[1].package:
         learned = dataset_of(tmp_path / "loop" / "rounds" / "1", tasks.check).train
-        spent = PrivacyRegister(tmp_path / "tensafe").spent_by([learned[0].digest])
+        spent = PrivacyRegister(tmp_path / "tensafe").spent_by(record_prints(learned[:1]))
         assert spent.epsilon == math.inf
     with Memory.open(str(tmp_path / "loop" / "aragora.sqlite3")) as memory:
         debates = {s.debate.id: s for s in memory.debates.iterate(DebateFilter(state=None))}
