@@ -54,8 +54,8 @@ class SwapDesk:
     """All swaps of one engine. Methods may be called from any thread.
 
     Examinations run one at a time on a thread of the desk's own. `notify` is called after every
-    step that was written down, with its name: requested, gated, red_teamed, awaiting_approval,
-    approved, pointed, applied, rejected.
+    step that was written down, with its name: requested, gated, red_teamed, reopened,
+    awaiting_approval, approved, pointed, applied, rejected.
     """
 
     def __init__(
@@ -269,7 +269,8 @@ class SwapDesk:
         """Take a human's signed verdict; an approval moves the slot before this returns.
 
         Raises:
-            UsageError: the swap doesn't wait for an approval.
+            UsageError: the swap doesn't wait for an approval, or the slot's data or rules are
+                others than its red team's: it is examined again.
             VerificationError: the document is not a valid verdict of an approver on this swap.
         """
         with self._flow.changing:
@@ -281,8 +282,15 @@ class SwapDesk:
                 document, record, self._flow.rules.over(settings.policy).approvers, self._trust(),
                 at=datetime.now(UTC),
             )  # fmt: skip
-            self.store.write_report(record.id, "approval.json", document.decode("ascii"))
             is_yes = approval.verdict == "approve"
+            if is_yes and not self._judge.is_current(record, settings):
+                self._flow.reopened(record)
+                self._start(record.id)
+                raise UsageError(
+                    f"data or rules of slot {record.slot!r} changed after the red team of swap "
+                    f"{record.id}: it is examined again; approve what comes out of that"
+                )
+            self.store.write_report(record.id, "approval.json", document.decode("ascii"))
             decision = Decision(
                 verdict="approved" if is_yes else "rejected",
                 decided_by=f"{approval.approver} ({approval.fingerprint[:16]})",

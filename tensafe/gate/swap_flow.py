@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tensafe.errors import UsageError
 from tensafe.gate import incident as incidents
 from tensafe.gate.swap_judge import RED_TEAM_FILE, Admitted, SwapJudge
 from tensafe.gate.swap_pointer import SlotPointer
@@ -31,6 +32,7 @@ from tensafe.tgsp.text import one_line
 
 _log = logging.getLogger(__name__)
 _LONGEST_WORDS = 500
+_MOST_RED_TEAMS = 3
 Notify = Callable[[str, SwapRecord], None]
 
 
@@ -91,30 +93,64 @@ class SwapFlow:
         """Take an open swap as far as it goes without a human."""
         record = self.store.record(swap_id)
         try:
+            if record.state == "approved" and self._pointer.is_done(record):
+                return self.applied(record, None)
             settings = self.store.slot_settings(record.slot)
-            if record.state == "approved":
-                if self._pointer.is_done(record):
-                    return self.applied(record, None)
-                record = self.still_admitted(record, settings)
-                return record if record.is_final else self.carry_out(record)
-            record = self.gate(record, settings)
-            if not record.is_final and record.action != "rollback":
-                record = self.red_team(record, settings)
-            if record.is_final:
-                return record
-            with self.changing:
-                # A red team takes its time: rules may be stricter and a key revoked by now.
-                settings = self.store.slot_settings(record.slot)
-                if self.rules.over(settings.policy).approval == "human_in_loop":
-                    return self.await_human(record, settings)
-                record = self.still_admitted(record, settings)
+            # Left open by a process that ended; what a human signed is good for as long as it was.
+            hours = None if _is_signed(record) else settings.policy.evidence_hours
+            if record.red_team_passed is not None and not self._judge.is_current(
+                record, settings, hours=hours
+            ):
+                record = self.reopened(record)
+            for _ in range(_MOST_RED_TEAMS):
+                record = self.gate(record, settings)
+                if not record.is_final and record.action != "rollback":
+                    record = self.red_team(record, settings)
                 if record.is_final:
                     return record
-                return self.carry_out(self.approved(record, _by_rules(record)))
+                with self.changing:
+                    # A red team takes its time: data and rules may be others and a key revoked.
+                    settings = self.store.slot_settings(record.slot)
+                    if self._judge.is_current(record, settings):
+                        return self._decided(record, settings)
+                    record = self.reopened(record)
+            raise UsageError(
+                f"data or rules of slot {record.slot!r} changed during each of {_MOST_RED_TEAMS} "
+                "red teams; ask for the swap again"
+            )
         # The edge where a crash becomes a rejection: what couldn't be examined is not let in.
         except Exception as error:
             _log.exception("swap %s could not be examined", swap_id)
             return self.broken(swap_id, error)
+
+    def _decided(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+        """Ask a human, or move the slot: an approval by rules holds while they would give it."""
+        by_rules = record.decision is None or record.decision.mode in ("meta_agent", "operator")
+        if by_rules and self.rules.over(settings.policy).approval == "human_in_loop":
+            return self.await_human(record, settings)
+        record = self.still_admitted(record, settings)
+        if record.is_final:
+            return record
+        if record.state != "approved":
+            record = self.approved(record, _by_rules(record))
+        return self.carry_out(record)
+
+    def reopened(self, record: SwapRecord) -> SwapRecord:
+        """Take back evidence of other data or rules, or too old, with what was decided by it."""
+        return self.step(
+            "reopened",
+            record.model_copy(
+                update={
+                    "state": "requested",
+                    "red_team_digest": "",
+                    "red_team_passed": None,
+                    "red_team_reused_from": "",
+                    "figures": {},
+                    "decision": None,
+                    "expires_at": "",
+                }
+            ),
+        )
 
     def gate(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
         """The load gate; a record that comes back final was rejected."""
@@ -155,7 +191,10 @@ class SwapFlow:
         return self.reject(record, decision, failures, [])
 
     def red_team(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
-        """The red team, or fresh evidence of an earlier one of the same pair."""
+        """The red team, or fresh evidence of an earlier one of the same pair.
+
+        A verdict that the record holds already is believed: see `is_current`.
+        """
         if record.red_team_passed is None:
             earlier = self._judge.fresh_evidence(record, settings)
             if earlier is not None:
@@ -190,7 +229,11 @@ class SwapFlow:
     def await_human(self, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
         """Leave the swap to a human, for as long as the policy says."""
         until = datetime.now(UTC) + timedelta(hours=settings.policy.approval_hours)
-        update = {"state": "awaiting_approval", "expires_at": until.isoformat(timespec="seconds")}
+        update = {
+            "state": "awaiting_approval",
+            "decision": None,
+            "expires_at": until.isoformat(timespec="seconds"),
+        }
         return self.step("awaiting_approval", record.model_copy(update=update))
 
     def approved(self, record: SwapRecord, decision: Decision) -> SwapRecord:
@@ -291,6 +334,10 @@ def rollback_by(record: SwapRecord, *, is_automatic: bool) -> Decision:
         rules=("what was live before passes the load gate again",),
         at=now(),
     )
+
+
+def _is_signed(record: SwapRecord) -> bool:
+    return record.decision is not None and record.decision.mode == "human_in_loop"
 
 
 def _by_rules(record: SwapRecord) -> Decision:

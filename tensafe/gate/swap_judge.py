@@ -144,8 +144,7 @@ class SwapJudge:
         A report that is not the one its swap was decided by counts as none. Digests of weights
         alone don't make two adapters the same: their configurations have to agree as well.
         """
-        oldest = datetime.now(UTC) - timedelta(hours=settings.policy.evidence_hours)
-        wanted = {**_question(settings), "base": self.base.digest}
+        hours = settings.policy.evidence_hours
         for earlier in reversed(self._store.records()):
             is_same = (earlier.slot, earlier.from_digest, earlier.to_digest) == (
                 record.slot, record.from_digest, record.to_digest,
@@ -156,17 +155,36 @@ class SwapJudge:
                 continue
             if self._adapters_at(earlier) != self._adapters_at(record):
                 continue
-            try:
-                path = self._store.swap_folder(earlier.id) / RED_TEAM_FILE
-                text = path.read_text(encoding="utf-8")
-                report: dict[str, Any] = json.loads(text)
-                is_good = sha256_hex(text.encode("utf-8")) == earlier.red_team_digest
-                is_good = is_good and datetime.fromisoformat(report["at"]) >= oldest
-                if is_good and _asked(report) == wanted:
-                    figures = {check["name"]: check["value"] for check in report["checks"]}
-                    return Evidence(earlier.id, text, bool(report["passed"]), figures)
-            except (OSError, KeyError, TypeError, ValueError):
-                continue
+            if found := self._evidence(earlier, settings, hours):
+                return found
+        return None
+
+    def is_current(
+        self, record: SwapRecord, settings: SlotSettings, *, hours: float | None = None
+    ) -> bool:
+        """Whether a swap's own red team asked what these settings ask, `hours` ago at most.
+
+        A rollback needs none.
+        """
+        return record.action == "rollback" or bool(self._evidence(record, settings, hours))
+
+    def _evidence(
+        self, record: SwapRecord, settings: SlotSettings, hours: float | None
+    ) -> Evidence | None:
+        """A swap's kept report, if it answers what these settings ask and is young enough."""
+        try:
+            path = self._store.swap_folder(record.id) / RED_TEAM_FILE
+            text = path.read_text(encoding="utf-8")
+            report: dict[str, Any] = json.loads(text)
+            is_good = sha256_hex(text.encode("utf-8")) == record.red_team_digest
+            if is_good and hours is not None:
+                oldest = datetime.now(UTC) - timedelta(hours=hours)
+                is_good = datetime.fromisoformat(report["at"]) >= oldest
+            if is_good and _asked(report) == {**_question(settings), "base": self.base.digest}:
+                figures = {check["name"]: check["value"] for check in report["checks"]}
+                return Evidence(record.id, text, bool(report["passed"]), figures)
+        except (OSError, KeyError, TypeError, ValueError):
+            pass
         return None
 
     def _fit(self, target: Target, record: SwapRecord, settings: SlotSettings) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tensafe.files import write_private
 from tensafe.gate.approval import sign_approval
 from tensafe.gate.audit_log import LOG_NAME, verify_log
 from tensafe.gate.incident import read_incident
-from tensafe.gate.red_team_records import RedTeamReport
+from tensafe.gate.red_team_records import RedTeamCheck, RedTeamReport
 from tensafe.gate.swap import SwapRecord, request_swap
 from tensafe.gate.swap_client import SwapClient
 from tensafe.gate.swap_flow import SwapFlow
@@ -286,36 +286,131 @@ def test_evidence_of_the_same_weights_under_another_configuration_is_none(
     other.close()
 
 
-def passed_red_team(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
-    """For what is asked after a red team alone."""
-    return record
+Asked = Callable[[SwapRecord, SlotSettings], bool]
+
+
+def red_teamed(patch: pytest.MonkeyPatch, ask: Asked = lambda record, settings: True) -> None:
+    """Red teams of no question, for what is asked after one: `ask` gives the verdict."""
+
+    def examine(self: SwapJudge, record: SwapRecord, settings: SlotSettings) -> RedTeamReport:
+        check = RedTeamCheck("improvement", ask(record, settings), 0.1, 0.02, "no question asked")
+        return RedTeamReport(
+            old_digest=record.from_digest, new_digest=record.to_digest,
+            base_digest=self.base.digest, held_out_digest=settings.held_out_digest,
+            safety_digest=settings.safety_digest, policy=settings.policy.model_dump(mode="json"),
+            suites=load_suites().digests, checks=(check,), regressions=(), quality={}, layers={},
+            at=datetime.now(UTC).isoformat(), seconds=0.0,
+        )  # fmt: skip
+
+    patch.setattr(SwapJudge, "examine", examine)
+    patch.setattr(SwapJudge, "fresh_evidence", lambda *_: None)
 
 
 def test_a_key_revoked_while_the_red_team_ran_and_rules_made_stricter_meanwhile(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = trust_path(house.home)
+    file, store = trust_path(house.home), house.desk.store
     trusted = file.read_bytes()
-    settings = house.desk.store.slot_settings("gates")
+    before = store.slot_settings("gates")
+    asked: list[float] = []
 
-    def revoked(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
+    def write(settings: SlotSettings, **changes: Any) -> None:
+        policy = settings.policy.model_copy(update=changes)
+        store.write_slot(settings.model_copy(update={"policy": policy}))
+
+    def revoked(record: SwapRecord, settings: SlotSettings) -> bool:
         revoke(file, house.signer.public.fingerprint, reason="stolen")
-        return record
+        return True
 
-    def stricter(self: SwapFlow, record: SwapRecord, settings: SlotSettings) -> SwapRecord:
-        policy = settings.policy.model_copy(update={"approval": "human_in_loop"})
-        self.store.write_slot(settings.model_copy(update={"policy": policy}))
-        return record
+    def human(record: SwapRecord, settings: SlotSettings) -> bool:
+        write(settings, approval="human_in_loop")
+        return True
 
-    monkeypatch.setattr(SwapFlow, "red_team", revoked)
+    def more(record: SwapRecord, settings: SlotSettings) -> bool:
+        asked.append(settings.policy.min_improvement)
+        write(settings, min_improvement=0.5)
+        return settings.policy.min_improvement < 0.5
+
+    def restless(record: SwapRecord, settings: SlotSettings) -> bool:
+        write(settings, min_items=settings.policy.min_items + 1)
+        return True
+
+    red_teamed(monkeypatch, revoked)
     record = house.change("gates", "strong")
     write_private(file, trusted)
     assert (record.state, record.decision and record.decision.mode) == ("rejected", "load_gate")
-    monkeypatch.setattr(SwapFlow, "red_team", stricter)
+    red_teamed(monkeypatch, human)
+    assert house.change("gates", "strong").state == "awaiting_approval"
+    store.write_slot(before)
+    red_teamed(monkeypatch, more)
     record = house.change("gates", "strong")
-    house.desk.store.write_slot(settings)
-    assert record.state == "awaiting_approval"
+    store.write_slot(before)
+    assert asked == [0.02, 0.5]
+    assert (record.state, record.decision and record.decision.mode) == ("rejected", "red_team")
+    red_teamed(monkeypatch, restless)
+    record = house.change("gates", "strong")
+    store.write_slot(before)
+    assert record.state == "rejected"
+    assert "changed during each of 3 red teams" in record.reasons[0]
     assert house.desk.slot("gates")["is_base"]
+
+
+def test_what_a_crash_left_is_decided_by_what_holds_now(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An approval by rules is worth what they would say today, evidence what it was asked."""
+    asked: list[tuple[str, str]] = []
+
+    def note(record: SwapRecord, settings: SlotSettings) -> bool:
+        asked.append((record.id, settings.safety_digest))
+        return True
+
+    def cut_off_before_the_move() -> SwapRecord:
+        with monkeypatch.context() as patch:
+            patch.setattr(SwapFlow, "carry_out", lambda self, record: record)
+            return house.change("gates", "strong")
+
+    def restarted(**options: Any) -> SwapRecord:
+        house.host.stop()
+        house.host = SwapHost(house.engine, house.server, home=house.home, **options)
+        house.host.start()
+        return house.desk.wait(record.id)
+
+    red_teamed(monkeypatch, note)
+    by_human = {
+        "approval": "human_in_loop",
+        "approvers": (house.approver.public.fingerprint,),
+    }
+    before = house.desk.store.slot_settings("gates")
+    record = cut_off_before_the_move()
+    assert record.state == "approved"
+    waiting = restarted(**by_human)
+    assert (waiting.state, waiting.decision, len(asked)) == ("awaiting_approval", None, 1)
+    # What a human is shown has to be of the rules and data that hold when it is signed.
+    house.desk.create_slot(
+        "gates", held_out=held_out(count=20), safety_prompts=["Careful?"], by="tests"
+    )
+    with pytest.raises(UsageError, match="examined again"):
+        house.desk.decide(record.id, sign_approval(house.approver, waiting, "approve"))
+    waiting = house.desk.wait(record.id)
+    assert (waiting.state, len(asked)) == ("awaiting_approval", 2)
+    assert asked[0][1] != asked[1][1] == house.desk.store.slot_settings("gates").safety_digest
+    no = house.desk.decide(record.id, sign_approval(house.approver, waiting, "reject", "no"))
+    assert no.state == "rejected"
+    house.desk.store.write_slot(before)
+    restarted()
+    # Too old, though of the same data and rules.
+    record = cut_off_before_the_move()
+    report = house.desk.store.read_report(record.id, "red_team.json")
+    report["at"] = "2026-01-01T00:00:00+00:00"
+    digest = house.desk.store.write_report(record.id, "red_team.json", json.dumps(report))
+    house.desk.store.write_record(record.model_copy(update={"red_team_digest": digest}))
+    assert (restarted().state, asked[-1][0], len(asked)) == ("applied", record.id, 4)
+    house.desk.roll_back("gates", by="tests", reason="as before")
+    # Nothing changed: it goes on without another red team.
+    record = cut_off_before_the_move()
+    assert (restarted().state, len(asked)) == ("applied", 5)
+    house.desk.roll_back("gates", by="tests", reason="as before")
 
 
 def test_a_slot_that_moved_is_never_called_unmoved(
@@ -331,7 +426,7 @@ def test_a_slot_that_moved_is_never_called_unmoved(
             raise OSError(failures.pop())
         return applied(self, record, pause_s)
 
-    monkeypatch.setattr(SwapFlow, "red_team", passed_red_team)
+    red_teamed(monkeypatch)
     monkeypatch.setattr(SwapFlow, "applied", full_disk)
     with pytest.raises(OSError, match="no space"):
         house.change("gates", "strong")
