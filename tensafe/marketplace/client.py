@@ -20,6 +20,7 @@ from tensafe.errors import (
     VerificationError,
 )
 from tensafe.gate.load_records import LoadPolicy
+from tensafe.marketplace.answers import opened, raw_chunks, read_bounded
 from tensafe.marketplace.places import SignWith
 from tensafe.marketplace.proof import Action, SignedAction, sign_action
 from tensafe.marketplace.records import (
@@ -157,13 +158,12 @@ class ServiceMarketplace:
         size = 0
         try:
             with (
-                self._client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as answer,
+                opened(self._client, self._client.build_request("GET", path)) as answer,
                 target.open("r+b") as file,
             ):
                 if answer.status_code != 200:
-                    answer.read()
-                    raise self._fault(answer)
-                for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                    raise self._fault(self._whole(answer))
+                for chunk in raw_chunks(answer, self.url):
                     size += len(chunk)
                     if size > listing.size_bytes:
                         raise MarketplaceError(
@@ -264,18 +264,18 @@ class ServiceMarketplace:
         body = {} if content is None else {"content": content()}
         url = f"{self._url}/api/v1{path}"
         try:
-            with self._client.stream(method, url, **body, **request) as answer:
-                parts, size = list[bytes](), 0
-                for part in answer.iter_bytes():
-                    size += len(part)
-                    if size > _MAX_ANSWER_BYTES:
-                        raise MarketplaceError(f"{self.url} answers with too many bytes")
-                    parts.append(part)
+            built = self._client.build_request(method, url, **body, **request)
+            with opened(self._client, built) as answer:
+                return self._whole(answer)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
+
+    def _whole(self, answer: httpx.Response) -> httpx.Response:
+        """An answer whose body is still to be read, read within bounds."""
+        content = read_bounded(answer, _MAX_ANSWER_BYTES, self.url)
         wait = {k: v for k, v in answer.headers.items() if k.lower() == "retry-after"}
         return httpx.Response(
-            answer.status_code, content=b"".join(parts), request=answer.request, headers=wait
+            answer.status_code, content=content, request=answer.request, headers=wait
         )
 
     def _fault(self, answer: httpx.Response) -> MarketplaceError | GateRefusedError | UsageError:

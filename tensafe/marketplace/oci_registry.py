@@ -11,12 +11,13 @@ Source: opencontainers/distribution-spec 1.1, and its token authentication.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -25,6 +26,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from tensafe.errors import MarketplaceError, VerificationError
+from tensafe.marketplace.answers import opened, raw_chunks, read_bounded
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MAX_OCI_MANIFEST_BYTES = 4 * 1024 * 1024
@@ -138,7 +140,7 @@ class OciRegistry:
         held = b""
         try:
             with self._open_blob(url, repository) as answer:
-                for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                for chunk in raw_chunks(answer, self.host):
                     size += len(chunk)
                     if size > blob.size:
                         raise VerificationError(f"{blob.digest} is larger than {blob.size} bytes")
@@ -224,16 +226,8 @@ class OciRegistry:
 
     def _read(self, request: httpx.Request, follow: bool, limit: int) -> httpx.Response:
         """The answer to a request, of at most `limit` bytes."""
-        answer = self._client.send(request, stream=True, follow_redirects=follow)
-        try:
-            parts, size = list[bytes](), 0
-            for part in answer.iter_bytes():
-                size += len(part)
-                if size > limit:
-                    raise MarketplaceError(f"{self.host} answers with more than {limit} bytes")
-                parts.append(part)
-        finally:
-            answer.close()
+        with opened(self._client, request, follow=follow) as answer:
+            content = read_bounded(answer, limit, self.host)
         return httpx.Response(
             answer.status_code,
             headers=[
@@ -241,23 +235,22 @@ class OciRegistry:
                 for name, value in answer.headers.items()
                 if name.lower() not in ("content-encoding", "transfer-encoding", "content-length")
             ],
-            content=b"".join(parts),
+            content=content,
             request=answer.request,
         )
 
-    def _open_blob(self, url: str, repository: str) -> Any:
+    @contextlib.contextmanager
+    def _open_blob(self, url: str, repository: str) -> Generator[httpx.Response]:
         # Asked for first, so that a login happens before the stream is opened.
         self._ask("HEAD", url, repository)
-        stream = self._client.stream(
-            "GET",
-            url,
-            headers={
-                "Accept-Encoding": "identity",
-                **self._authorization(url, _scope(repository, False)),
-            },
-            follow_redirects=True,
-        )
-        return _checked(stream, self)
+        headers = self._authorization(url, _scope(repository, False))
+        request = self._client.build_request("GET", url, headers=headers)
+        with opened(self._client, request, follow=True) as answer:
+            if answer.status_code != 200:
+                raise MarketplaceError(
+                    f"the registry {self.host} answers {answer.status_code} to a blob"
+                )
+            yield answer
 
     def _authorization(self, url: str, scope: str) -> dict[str, str]:
         value = self._tokens.get(scope) or self._tokens.get("")
@@ -371,25 +364,6 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-class _checked:  # noqa: N801
-    """A streamed answer that is an error unless its status is 200."""
-
-    def __init__(self, stream: Any, registry: OciRegistry) -> None:
-        self._stream, self._registry = stream, registry
-
-    def __enter__(self) -> httpx.Response:
-        answer: httpx.Response = self._stream.__enter__()
-        if answer.status_code != 200:
-            self._stream.__exit__(None, None, None)
-            raise MarketplaceError(
-                f"the registry {self._registry.host} answers {answer.status_code} to a blob"
-            )
-        return answer
-
-    def __exit__(self, *ended: Any) -> None:
-        self._stream.__exit__(*ended)
 
 
 def _chunks(source: BinaryIO, start: int, size: int) -> Iterator[bytes]:
