@@ -128,9 +128,32 @@ def test_validate_exits_by_what_it_found(package: bytes, tmp_path: Path) -> None
     assert tensafe("validate", path) == 4
 
 
+@pytest.mark.parametrize("cached", ["nothing", "configuration"])
 def test_a_hub_id_in_a_package_reaches_for_no_network(
-    package: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    package: bytes,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    cached: str,
 ) -> None:
+    """A cache with the configuration alone, as looking at a model leaves it, is no model."""
+    asked: list[object] = []
+
+    def connect(*place: object, **_: object) -> None:
+        asked.append(place)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    if cached == "configuration":
+        model, commit = tmp_path / "hub" / "models--somebody--somewhere", "c" * 40
+        for file, text in (
+            ("refs/main", commit),
+            (f"snapshots/{commit}/config.json", '{"model_type": "llama"}'),
+        ):
+            (model / file).parent.mkdir(parents=True)
+            (model / file).write_text(text, encoding="utf-8")
+
     def foreign(raw: dict[str, Any]) -> None:
         raw["model"]["base_model"] = "somebody/somewhere"
 
@@ -141,6 +164,7 @@ def test_a_hub_id_in_a_package_reaches_for_no_network(
     fit = next(item for item in items if item["name"] == "fit")
     assert fit["status"] == "not_run"
     assert "'somebody/somewhere' is not on this machine" in fit["reason"]
+    assert asked == []
 
 
 def test_doctor_names_what_is_broken_and_what_to_do(

@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tinker_engine.errors import ModelLoadError
 from tinker_engine.models.digests import base_digest, text_digest, tokenizer_digest
+from tinker_engine.models.hub_cache import HUB_PATTERNS, cached_folder
 from tinker_engine.numerics.library_caches import bound_library_caches
 from tinker_engine.runtime.records import BaseInfo
 
@@ -78,23 +79,15 @@ def resolve_folder(name: str) -> Path:
 def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    for local_only in (True, False):
-        try:
-            folder = Path(
-                snapshot_download(name, allow_patterns=patterns, local_files_only=local_only)
-            )
-        # The hub client raises a dozen unrelated classes for "not there" and "no network".
-        except Exception as error:
-            if not local_only:
-                raise ModelLoadError(
-                    f"base model {name!r} is neither in the local cache nor could it be fetched: "
-                    f"{error}"
-                ) from error
-            continue
-        if not local_only or any(folder.glob("*.safetensors")):
-            return folder
-    raise ModelLoadError(f"base model {name!r} has no safetensors weights")
+    if cached := cached_folder(name):
+        return cached
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(HUB_PATTERNS)))
+    # The hub client raises a dozen unrelated classes for "not there" and "no network".
+    except Exception as error:
+        raise ModelLoadError(
+            f"base model {name!r} is neither in the local cache nor could it be fetched: {error}"
+        ) from error
 
 
 def load_base(name: str) -> LoadedBase:
