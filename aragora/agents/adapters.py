@@ -2,8 +2,9 @@
 
 Admission asks a gate. The default gate refuses everything; `PackageAdmission` is tensafe's load
 gate. What was admitted is kept by digest under aragora's home, so that a later process finds the
-same set, and every use checks that the file is still the one that was judged: the weights alone
-don't say with which alpha they are applied.
+same set, and every use checks that the file is still the one that was judged (the weights alone
+don't say with which alpha they are applied), for the base that is running, and by a creator whom
+the trust store still holds.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class PackageAdmission:
 class AdmittedAdapter:
     """One member of a set: the package it came from, and the gate's reason.
 
-    `digest` is the weights' (its name in records), `package_digest` the whole file's.
+    `digest` is the weights' (its name in records), `package_digest` the whole file's, `base` the
+    digest of the base that it was let in for (its name on servers that don't tell one). Members
+    kept by earlier versions name no base and have to be admitted again.
     """
 
     name: str
@@ -104,6 +107,7 @@ class AdmittedAdapter:
     package_digest: str
     reason: str
     at: float
+    base: str = ""
 
 
 class AdapterSet:

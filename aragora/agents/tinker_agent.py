@@ -39,6 +39,7 @@ from tinker_engine.recipes.chat_format import ChatMessage
 
 if TYPE_CHECKING:
     from aragora.agents.served_model import ServedModel
+    from tensafe.tgsp.manifest import CreatorPart
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class TinkerAgent(ChatAgent):
         self._admission = admission or NoAdmission()
         self._on_event = on_event
         self._served: ServedModel | None = None
-        self._paths: dict[str, str] = {}
+        self._loaded: dict[str, tuple[str, CreatorPart]] = {}
         # What answers: path and digest belong together and change in one assignment.
         self._active: tuple[str | None, AdmittedAdapter | None] = (None, None)
         self._model_digest: str | None = None
@@ -148,6 +149,7 @@ class TinkerAgent(ChatAgent):
             package_digest=verdict.package_digest,
             reason=verdict.reason,
             at=time.time(),
+            base=_base_of(served),
         )
         self._load(served, member)
         self._adapters.add(member)
@@ -290,31 +292,49 @@ class TinkerAgent(ChatAgent):
         return path
 
     def _load(self, served: ServedModel, member: AdmittedAdapter) -> str:
-        """The path of an adapter on the engine; its package must still be what was admitted."""
-        path = self._paths.get(member.package_digest)
-        if path is not None:
-            return path
-        import shutil
+        """The path of an adapter on the engine.
 
+        Each time, base and creator have to be what the gate would still let in; the package is
+        read once, and must be the one that was admitted.
+        """
         from tensafe.errors import TensafeError
-        from tensafe.screen.subject import open_subject
-        from tensafe.tgsp import package_digest
         from tinker_engine.errors import EngineError
 
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                copy = Path(shutil.copy(member.package, scratch))
-                subject = open_subject(copy, Path(scratch) / "files")
-                if package_digest(copy) != member.package_digest:
-                    raise AdapterRefusedError(
-                        f"{member.package} is no longer what was admitted as {member.name!r}"
-                    )
-                path = served.upload(subject.adapter_dir)
-                served.load(path)
-            except (TensafeError, EngineError, OSError) as error:
-                raise AdapterRefusedError(f"adapter {member.name!r}: {error}") from error
-        self._paths[member.package_digest] = path
+        if member.base != _base_of(served):
+            raise AdapterRefusedError(
+                f"adapter {member.name!r} was let in for base {member.base[:16] or 'unknown'}, and "
+                f"agent {self._name!r} speaks to {served.name} ({_base_of(served)[:16]}); admit "
+                "its package for that one"
+            )
+        try:
+            loaded = self._loaded.get(member.package_digest)
+            if loaded is None:
+                loaded = self._loaded[member.package_digest] = self._read(served, member)
+            path, creator = loaded
+            _require_trusted(creator)
+        except (TensafeError, EngineError, OSError) as error:
+            raise AdapterRefusedError(f"adapter {member.name!r}: {error}") from error
         return path
+
+    def _read(self, served: ServedModel, member: AdmittedAdapter) -> tuple[str, CreatorPart]:
+        """Verify a package by the trust store and upload its adapter; its path and creator."""
+        import shutil
+
+        from tensafe.screen.subject import write_adapter_files
+        from tensafe.tgsp import load_trust, open_package, package_digest, trust_path, verify
+
+        with tempfile.TemporaryDirectory() as scratch:
+            copy, folder = Path(shutil.copy(member.package, scratch)), Path(scratch) / "files"
+            if package_digest(copy) != member.package_digest:
+                raise AdapterRefusedError(
+                    f"{member.package} is no longer what was admitted as {member.name!r}"
+                )
+            with open_package(copy) as package:
+                view = verify(package, load_trust(trust_path())).require().view
+                write_adapter_files(package, view, folder)
+            path = served.upload(folder)
+            served.load(path)
+        return path, view.creator
 
     def _tell(self, kind: str, adapter: str, digest: str | None, reason: str) -> None:
         active = self._active[1]
@@ -323,6 +343,24 @@ class TinkerAgent(ChatAgent):
         if self._on_event is not None:
             event = AgentEvent(self._name, kind, adapter, digest, before, reason, time.time())
             self._on_event(event)
+
+
+def _base_of(served: ServedModel) -> str:
+    """What tells bases apart: the digest, the name on servers that don't give one."""
+    return served.base_digest or served.name
+
+
+def _require_trusted(creator: CreatorPart) -> None:
+    """Raises VerificationError unless the trust store holds the creator today."""
+    from datetime import UTC, datetime
+
+    from tensafe.errors import VerificationError
+    from tensafe.tgsp import load_trust, trust_path
+    from tensafe.tgsp.verification import trust_finding
+
+    found = trust_finding(creator, load_trust(trust_path()), datetime.now(UTC))
+    if found.state != "trusted":
+        raise VerificationError(f"its creator's key is {found.state}: {found.reason}")
 
 
 class TinkerLlamaAgent(TinkerAgent):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aragora.agents.adapters import PackageAdmission
+from aragora.agents.adapters import AdapterSet, PackageAdmission
 from aragora.agents.tinker_agent import TinkerAgent
 from aragora.errors import AdapterRefusedError
 from evidence._gate_packages import good_package, resigned
+from tensafe.files import write_private
 from tensafe.screen.tasks import task_dataset
-from tensafe.tgsp import ensure_signing_key, passphrase_source
+from tensafe.tgsp import ensure_signing_key, passphrase_source, trust_path
+from tensafe.tgsp.trust import revoke
 from tinker_engine.connect import (
     base_info,
     connect,
@@ -75,6 +78,24 @@ def test_what_the_gate_lets_in_can_be_used_until_its_file_changes(
     package.write_bytes(good)
     again.set_adapter("sorting")
     assert again.identity().adapter_digest == verdict.payload_digest
+    # What the gate would refuse by now is refused: whether it was loaded already or not.
+    again.set_adapter(None)
+    trusted = trust_path().read_bytes()
+    revoke(trust_path(), signer.public.fingerprint, reason="stolen")
+    for one in (again, TinkerAgent(name="ann")):
+        with pytest.raises(AdapterRefusedError, match=r"revoked .*stolen"):
+            one.set_adapter("sorting")
+        assert one.identity().adapter is None
+    trust_path().unlink()
+    for one in (again, TinkerAgent(name="ann")):
+        with pytest.raises(AdapterRefusedError, match="not in your trust store"):
+            one.set_adapter("sorting")
+    write_private(trust_path(), trusted)
+    again.set_adapter("sorting")
+    members = AdapterSet.of("ann")
+    members.add(replace(members.get("sorting"), base="b" * 64))
+    with pytest.raises(AdapterRefusedError, match="was let in for base bbbbbbbbbbbbbbbb"):
+        TinkerAgent(name="ann").set_adapter("sorting")
 
 
 def test_the_load_gate_refuses_what_a_bare_verification_would_take(

@@ -130,10 +130,20 @@ def test_a_broken_package_is_refused_and_a_changed_one_no_longer_loads(tmp_path:
     agent = TinkerAgent(name="ann", admission=PackageAdmission())
     with pytest.raises(AdapterRefusedError):
         agent.admit("x", bad)
-    AdapterSet.of("ann").add(AdmittedAdapter("x", str(bad), "0" * 64, "0" * 64, "was fine", 1.0))
-    again = TinkerAgent(name="ann")
-    with pytest.raises(AdapterRefusedError):
-        again.set_adapter("x")
+    base = agent.open().base_digest
+    assert base
+    zeros = "0" * 64
+    for name, admitted_for, words in (
+        ("x", base, "no longer what was admitted"),
+        ("other", "b" * 64, "was let in for base bbbbbbbbbbbbbbbb"),
+        ("old", "", "was let in for base unknown"),
+    ):
+        AdapterSet.of("ann").add(
+            AdmittedAdapter(name, str(bad), zeros, zeros, "was fine", 1.0, admitted_for)
+        )
+        again = TinkerAgent(name="ann")
+        with pytest.raises(AdapterRefusedError, match=words):
+            again.set_adapter(name)
     assert again.identity().adapter is None
 
 
