@@ -7,6 +7,7 @@ gives an admission.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from tensafe.tgsp.verification import Verification, unlaid, verify
 
 _log = logging.getLogger(__name__)
 _MOST_FAULTS, _LONGEST = 20, 400
+_MOST_EVIDENCE_CHARS = 16 << 10
 
 
 def judge_package(
@@ -132,7 +134,7 @@ def _timed(name: StepName, step: Callable[[], Findings], before: float = 0.0) ->
         passed=not found.faults,
         reason=faults[0] if faults else _plain(found.reason),
         faults=faults,
-        evidence=found.evidence,
+        evidence=_bounded(found.evidence),
         seconds=round(before + time.monotonic() - started, 6),
     )
 
@@ -143,6 +145,12 @@ def _decision(steps: tuple[GateStep, ...]) -> GateStep:
         reason = f"rejected: {', '.join(failed)} said no"
         return GateStep("decision", passed=False, reason=reason, faults=(reason,))
     return GateStep("decision", passed=True, reason="accepted: all six steps passed")
+
+
+def _bounded(evidence: dict[str, object]) -> dict[str, object]:
+    """Evidence that is small, else how large it is: reports go into databases and onto pages."""
+    size = len(json.dumps(evidence))
+    return evidence if size <= _MOST_EVIDENCE_CHARS else {"left_out_chars": size}
 
 
 def _plain(text: str) -> str:

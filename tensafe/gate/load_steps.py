@@ -16,6 +16,7 @@ from tensafe.gate.load_records import LoadPolicy, RunningBase
 from tensafe.tgsp.manifest import LoraConfigPart, ManifestView
 from tensafe.tgsp.reader import Package
 from tensafe.tgsp.safetensors_header import TensorEntry
+from tensafe.tgsp.text import one_line
 from tensafe.tgsp.verification import Check, Verification
 
 _PAYLOAD_CHECKS = ("layout", "payload_hash", "safetensors")
@@ -23,6 +24,7 @@ _SIGNATURE_CHECKS = (
     "manifest_fields", "canonical_form", "signed_fields", "manifest_hash", "creator_key",
     "ed25519", "ml_dsa_65",
 )  # fmt: skip
+_DIGEST_CHARS = 64
 _DTYPES = ("F64", "F32", "F16", "BF16")
 _NAME = re.compile(r"^base_model\.model\.(?P<module>[\w.-]+)\.lora_(?P<side>[AB])\.weight$")
 
@@ -72,7 +74,7 @@ def creator_step(verified: Verification) -> Findings:
     trust = verified.trust
     evidence: dict[str, object] = {"state": trust.state, "known_as": trust.known_as}
     if verified.manifest is not None:
-        evidence["fingerprint"] = verified.manifest.view.creator.public_key_fingerprint
+        evidence["fingerprint"] = _short(verified.manifest.view.creator.public_key_fingerprint)
     faults = () if trust.state == "trusted" else (f"{trust.state}: {trust.reason}",)
     return Findings(faults, trust.reason, evidence)
 
@@ -128,8 +130,16 @@ def base_step(verified: Verification, base: RunningBase, policy: LoadPolicy) -> 
         faults.append(f"made for {model.num_experts} experts, {base.name} has {base.num_experts}")
     if max(model.num_experts, base.num_experts) > 0 and policy.experts == "dense":
         faults.append("the policy lets dense models in; mixture-of-experts needs experts = any")
-    evidence: dict[str, object] = {"stated": {k: stated.get(k) for k in wanted}, "running": wanted}
+    evidence: dict[str, object] = {
+        "stated": {name: _short(stated.get(name)) for name in wanted},
+        "running": wanted,
+    }
     return Findings(tuple(faults), f"made for {base.name} as it runs", evidence)
+
+
+def _short(stated: object) -> str | None:
+    """What a package says where a digest stands, of bounded length; None for what is no text."""
+    return one_line(stated)[:_DIGEST_CHARS] if isinstance(stated, str) else None
 
 
 def _view(verified: Verification) -> ManifestView:

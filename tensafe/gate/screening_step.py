@@ -45,8 +45,17 @@ def rvu_step(package: Package | None, verified: Verification, policy: LoadPolicy
     return Findings(
         (*faults, *weight_faults),
         "record and report agree; the weight layers pass again",
-        {"weight_layers": layers, "limits": (view.screening or {}).get("limits", {})},
+        {"weight_layers": layers, "limits": _known_limits(view)},
     )
+
+
+def _known_limits(view: ManifestView) -> dict[str, float]:
+    """The record's limits that this version knows: a report holds nothing that a package brings."""
+    from tensafe.screen.config import ScreenConfig
+
+    stated = dict(_leaves((view.screening or {}).get("limits")))
+    ours = dict(_leaves(ScreenConfig().model_dump(mode="json")))
+    return {name: stated[name] for name in ours if name in stated}
 
 
 def _record_faults(view: ManifestView, payload_hash: str, policy: LoadPolicy) -> Iterator[str]:

@@ -6,11 +6,12 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evidence._gate_cases import bad_cases
-from evidence._gate_packages import BadCase, good_package
+from evidence._gate_packages import BadCase, good_package, resigned
 from tensafe.cli import main
 from tensafe.errors import GateRefusedError
 from tensafe.gate.load_gate import judge_package, keep_report, require_admission
@@ -18,6 +19,7 @@ from tensafe.gate.load_records import STEPS, LoadPolicy, LoadReport, RunningBase
 from tensafe.gate.running import running_base
 from tensafe.screen.tasks import task_dataset
 from tensafe.tgsp import Identity, KeyPair
+from tensafe.tgsp.canonical import canonical_json, sha256_hex
 from tensafe.tgsp.trust import NOBODY, TrustedCreator, TrustStore
 from tinker_engine.config import EngineConfig
 from tinker_engine.connect import base_info, download_adapter, load_tokenizer, open_engine
@@ -76,6 +78,28 @@ def test_a_good_package_is_let_in_by_all_seven_steps(house: House) -> None:
     assert report.accepted, report.failed
     assert report.base_digest == house.base.digest
     require_admission(report)
+
+
+def test_a_report_holds_nothing_that_a_package_brings_along(house: House, tmp_path: Path) -> None:
+    """Signed by a trusted key, and large where the manifest's form leaves room."""
+    nested: Any = "<b>brought along</b>" * 5000
+    for _ in range(20):
+        nested = {"toxicity": nested}
+
+    def stuffed(raw: dict[str, Any]) -> None:
+        raw["screening"]["limits"] |= {"extra": nested, "n" * 5000: 1.0, "shown_findings": nested}
+        raw["rvu_safety"]["screening_hash"] = sha256_hex(canonical_json(raw["screening"]))
+        raw["provenance"] |= {"base_weights": nested, "tokenizer": "t" * 5000}
+
+    path = tmp_path / "stuffed.tgsp"
+    path.write_bytes(resigned(house.package.read_bytes(), house.signer, stuffed))
+    report, plain = house.judge(path), house.judge(house.package)
+    assert [step.name for step in report.failed] == ["base"]
+    assert "brought along" not in report.to_json()
+    assert len(report.to_json()) < len(plain.to_json()) + 4000
+    limits = report.steps[STEPS.index("rvu_v2")].evidence["limits"]
+    assert limits.items() <= plain.steps[STEPS.index("rvu_v2")].evidence["limits"].items()  # type: ignore[attr-defined]
+    assert len(limits) > 10  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.step}: {case.name}")
