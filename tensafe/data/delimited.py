@@ -1,7 +1,8 @@
 """Reads CSV and TSV: the dialect is found out, newlines in quotes stay, bad lines cost one line.
 
-A quote that is opened and never closed would swallow the rest of the file as one field. Here it
-costs its own line: the lines after it are read again.
+A quote that is opened and not closed as it should be would swallow the lines after it. Here it
+costs its own line, which is reported, and the lines after it are read again. Between tabs, where
+most writers don't quote at all, such a quote is part of the text and costs nothing.
 """
 
 from __future__ import annotations
@@ -81,17 +82,18 @@ def detect_dialect(sample: str, kind: str) -> Dialect:
 
 
 def _parse(sample: str, delimiter: str, escape: str | None) -> list[list[str]]:
-    lines = sample.splitlines(keepends=True) if "\n" not in sample else _split_keeping(sample)
+    split = sample.splitlines(keepends=True) if "\n" not in sample else _split_keeping(sample)
     # The last line may be cut off by the end of the sample.
-    whole = lines[:-1] if len(sample) >= _SAMPLE_CHARS and len(lines) > 1 else lines
-    reader = csv.reader(whole, delimiter=delimiter, escapechar=escape)
+    is_cut = len(sample) >= _SAMPLE_CHARS and len(split) > 1
+    lines = _Lines(split[:-1] if is_cut else split)
     records: list[list[str]] = []
-    try:
-        for record in itertools.islice(reader, _SAMPLE_RECORDS):
+    for _, record in itertools.islice(_records(lines, delimiter, escape), _SAMPLE_RECORDS):
+        if isinstance(record, list):
             if any(cell.strip() for cell in record):
                 records.append(record)
-    except csv.Error:
-        pass
+        elif is_cut and lines.ended:
+            # The quote may be closed after the sample.
+            break
     return records
 
 
@@ -152,6 +154,24 @@ class _OpenQuoteError(Exception):
     """A record outgrew every sensible size: its quote is not closed."""
 
 
+@dataclass(frozen=True)
+class _BadQuote:
+    """Why the fields of a line can't be told, and what its owner can do."""
+
+    reason: str
+    advice: str
+
+
+_NEVER_CLOSED = _BadQuote(
+    "a quote is opened here and never closed",
+    'close the quote, or double it ("") if it belongs to the text',
+)
+_TEXT_BEHIND = _BadQuote(
+    "text follows a closing quote",
+    'double the quotes ("") that belong to the text, and quote the whole field',
+)
+
+
 class _Lines:
     """Lines with a memory of the record being read, so that they can be given back."""
 
@@ -207,14 +227,9 @@ def _rows(path: Path, name: str, encoding: TextEncoding, dialect: Dialect) -> It
             next(lines, None)
             lines.start_record()
         header_is_next = dialect.header_lines > 0
-        for number, record in _records(lines, dialect):
-            if record is None:
-                yield Unreadable(
-                    name,
-                    f"line {number}",
-                    "a quote is opened here and never closed",
-                    'close the quote, or double it ("") if it belongs to the text',
-                )
+        for number, record in _records(lines, dialect.delimiter, dialect.escape):
+            if isinstance(record, _BadQuote):
+                yield Unreadable(name, f"line {number}", record.reason, record.advice)
             elif not any(cell.strip() for cell in record):
                 continue
             elif header_is_next:
@@ -223,24 +238,40 @@ def _rows(path: Path, name: str, encoding: TextEncoding, dialect: Dialect) -> It
                 yield _row(name, number, record, dialect.columns)
 
 
-def _records(lines: _Lines, dialect: Dialect) -> Iterator[tuple[int, list[str] | None]]:
-    """Line number and fields of each record; None for fields where a quote stays open."""
+def _records(
+    lines: _Lines, delimiter: str, escape: str | None
+) -> Iterator[tuple[int, list[str] | _BadQuote]]:
+    """Line number and fields of each record, or what is wrong with the quotes of that line."""
     while True:
         lines.start_record()
-        # A quote closed by the end of the file only shows in what was consumed, see below.
-        reader = csv.reader(lines, delimiter=dialect.delimiter, escapechar=dialect.escape)
+        # Only a strict reader says that a quote is closed where no field can end.
+        reader = csv.reader(lines, delimiter=delimiter, escapechar=escape, strict=True)
         try:
             for record in reader:
-                if lines.ended:
-                    # The parser met the end of the file while inside quotes.
+                if _swallows_rows(lines.taken, delimiter, len(record)):
                     raise _OpenQuoteError
                 yield lines.first_line, record
                 lines.start_record()
         except (_OpenQuoteError, csv.Error):
-            yield lines.first_line, None
+            if delimiter == "\t":
+                yield lines.first_line, lines.taken[0].rstrip("\r\n").split(delimiter)
+            elif len(lines.taken) == 1 and not lines.ended:
+                yield lines.first_line, _TEXT_BEHIND
+            else:
+                yield lines.first_line, _NEVER_CLOSED
             lines.keep_only_first()
             continue
         return
+
+
+def _swallows_rows(taken: Sequence[str], delimiter: str, fields: int) -> bool:
+    """Whether each line of a record of several has all its fields: a stray quote joined them.
+
+    Only where the delimiter is a tab, which text hardly holds.
+    """
+    if delimiter != "\t" or len(taken) == 1:
+        return False
+    return all(line.count(delimiter) >= fields - 1 > 0 for line in taken)
 
 
 def _row(name: str, number: int, record: list[str], columns: tuple[str, ...]) -> Item:

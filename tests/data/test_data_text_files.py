@@ -141,6 +141,53 @@ def test_a_quote_never_closed_costs_one_line(tmp_path: Path) -> None:
     assert [problem.place for problem in problems] == ["line 3"]
 
 
+def test_a_stray_quote_of_a_csv_costs_its_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(
+        'question,answer\n"How do I reset it?,Open settings\n"Where is it?","See ""tracking"""\n'
+        '"He said "yes" to whom?",Nobody\n"Two\nlines, here?","Yes"\n',
+        encoding="utf-8",
+    )
+    examples, problems = read(path)
+    assert pairs(examples) == [
+        ("Where is it?", 'See "tracking"'),
+        ("Two\nlines, here?", "Yes"),
+    ]
+    assert [(problem.place, problem.reason) for problem in problems] == [
+        ("line 2", "a quote is opened here and never closed"),
+        ("line 4", "text follows a closing quote"),
+    ]
+
+
+@pytest.mark.parametrize("closing", ["", 'and left"'])
+def test_stray_quotes_between_tabs_are_text(tmp_path: Path, closing: str) -> None:
+    path = tmp_path / "data.tsv"
+    rows = [
+        ("ham" if i % 3 else "spam", f"{chr(34) if i % 50 == 7 else ''}Call me tomorrow, {i} times")
+        for i in range(200)
+    ]
+    rows[20] = ("ham", f"Later then my friend {closing}")
+    rows[30] = ("ham", '"Great" said my friend')
+    path.write_text("label\ttext\n" + "\n".join(map("\t".join, rows)), encoding="utf-8")
+    examples, problems = read(path)
+    assert pairs(examples) == [(text.strip(), label) for label, text in rows]
+    assert not problems
+
+
+def test_quoted_newlines_and_tabs_of_a_tsv_stay_in_their_field(tmp_path: Path) -> None:
+    path = tmp_path / "data.tsv"
+    path.write_bytes(
+        b'question\tanswer\r\n"Two\r\nlines?"\t"With a\ttab and ""marks"".\r\nAnd\tmore"\r\n'
+        b"Next?\tDone\r\n"
+    )
+    examples, problems = read(path)
+    assert pairs(examples) == [
+        ("Two\r\nlines?", 'With a\ttab and "marks".\r\nAnd\tmore'),
+        ("Next?", "Done"),
+    ]
+    assert not problems
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
