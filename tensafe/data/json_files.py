@@ -1,15 +1,15 @@
 """Reads JSONL and JSON.
 
 JSONL is split at the newline character alone: U+2028 and its kin are legal inside JSON strings.
-A JSON array is decoded element by element, so that its size does not matter; a JSON object has to
-be decoded whole and is refused above 256 MiB.
+A JSON array is decoded element by element, so that its size does not matter, and what follows it is
+read too; a JSON object has to be decoded whole and is refused above 256 MiB.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -25,12 +25,12 @@ _SPACE = " \t\r\n"
 
 
 def open_jsonl(path: Path, name: str, encoding: TextEncoding) -> OpenedSource:
-    """One record a line. A file that holds one JSON array instead is read as that.
+    """One record, or a list of records, a line. A file that is one JSON array is read as that.
 
     Raises:
         OSError: the file can't be opened.
     """
-    if _is_array_over_lines(path, encoding):
+    if _is_one_array(path, encoding):
         return OpenedSource(
             "JSONL", f"{encoding.label}, one JSON array", _array(path, name, encoding)
         )
@@ -109,7 +109,21 @@ def _lines(path: Path, name: str, encoding: TextEncoding) -> Iterator[Item]:
                     "correct or delete the line; the other lines are used",
                 )
             else:
-                yield record_of(value, name, place)
+                yield from _records_of_line(value, name, place)
+
+
+def _records_of_line(value: object, name: str, place: str) -> Iterator[Item]:
+    records = cast("list[object]", value) if isinstance(value, list) else []
+    objects = _dicts(records)
+    if not objects:
+        yield record_of(value, name, place)
+        return
+    if len(objects) == len(records) and all("role" in turn for turn in objects):
+        # The turns of one chat.
+        yield Row({"messages": records}, place)
+        return
+    for index, record in enumerate(records, start=1):
+        yield record_of(record, name, f"{place}, record {index}")
 
 
 def _array(path: Path, name: str, encoding: TextEncoding) -> Iterator[Item]:
@@ -124,7 +138,14 @@ def _array(path: Path, name: str, encoding: TextEncoding) -> Iterator[Item]:
             if not opened and buffer.startswith("["):
                 opened, buffer = True, buffer[1:].lstrip(_SPACE)
             if opened and buffer.startswith("]"):
-                return
+                # Another array or more records may follow.
+                opened, buffer = False, buffer[1:]
+                continue
+            if not buffer and not opened:
+                buffer = file.read(want)
+                if not buffer:
+                    return
+                continue
             try:
                 value, end = cast("tuple[object, int]", decoder.raw_decode(buffer))
                 if end == len(buffer) and _more(file, want):
@@ -139,8 +160,8 @@ def _array(path: Path, name: str, encoding: TextEncoding) -> Iterator[Item]:
                 yield _broken_off(name, index, error)
                 return
             buffer, want = buffer[end:], _CHUNK_CHARS
-            yield from _element(value, name, index)
             index += 1
+            yield from _listed(value, name, f"record {index}", index)
 
 
 def _more(file: TextIO, want: int) -> bool:
@@ -159,11 +180,12 @@ def _broken_off(name: str, index: int, error: Exception) -> Unreadable:
     )
 
 
-def _element(value: object, name: str, index: int) -> Iterator[Item]:
+def _listed(value: object, name: str, place: str, number: int) -> Iterator[Item]:
+    """The records of one element of a list: several where it is one of SQuAD's articles."""
     if isinstance(value, dict) and "paragraphs" in value:
-        yield from _squad([cast("dict[str, object]", value)], name)
+        yield from _squad(cast("dict[str, object]", value), name, number)
     else:
-        yield record_of(value, name, f"record {index + 1}")
+        yield record_of(value, name, place)
 
 
 def _object_rows(name: str, value: object) -> Iterator[Item]:
@@ -175,12 +197,8 @@ def _object_rows(name: str, value: object) -> Iterator[Item]:
     chat_keys = {"messages", "conversation", "conversations", "turns", "dialog", "dialogue"}
     if lists and not chat_keys & set(lists):
         for key, rows in lists.items():
-            records = cast("list[dict[str, object]]", rows)
-            if any("paragraphs" in record for record in records):
-                yield from _squad(records, name)
-            else:
-                for index, record in enumerate(records, start=1):
-                    yield Row(record, f"{key}[{index}]")
+            for index, record in enumerate(cast("list[object]", rows), start=1):
+                yield from _listed(record, name, f"{key}[{index}]", index)
     elif mapping and all(isinstance(row, dict) for row in mapping.values()):
         for key, row in mapping.items():
             yield Row(cast("dict[str, object]", row), f"key {key!r}")
@@ -195,25 +213,24 @@ def _object_rows(name: str, value: object) -> Iterator[Item]:
         yield Row(mapping, "record 1")
 
 
-def _squad(articles: Sequence[Mapping[str, object]], name: str) -> Iterator[Item]:
-    """SQuAD's articles, paragraphs and questions as rows of context, question and answers."""
-    for a, article in enumerate(articles, start=1):
-        for p, paragraph in enumerate(_dicts(article.get("paragraphs")), start=1):
-            context = paragraph.get("context")
-            place = f"article {a}, paragraph {p}"
-            if not isinstance(context, str):
-                yield Unreadable(
-                    name, place, "the paragraph has no context", "add its text as 'context'"
-                )
-                continue
-            passage = hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()[:16]
-            for q, entry in enumerate(_dicts(paragraph.get("qas")), start=1):
-                fields = {
-                    "context": context,
-                    "question": entry.get("question"),
-                    "answers": entry.get("answers"),
-                }
-                yield Row(fields, f"{place}, question {q}", passage)
+def _squad(article: Mapping[str, object], name: str, number: int) -> Iterator[Item]:
+    """The questions of an article of SQuAD's as rows of context, question and answers."""
+    for p, paragraph in enumerate(_dicts(article.get("paragraphs")), start=1):
+        context = paragraph.get("context")
+        place = f"article {number}, paragraph {p}"
+        if not isinstance(context, str):
+            yield Unreadable(
+                name, place, "the paragraph has no context", "add its text as 'context'"
+            )
+            continue
+        passage = hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()[:16]
+        for q, entry in enumerate(_dicts(paragraph.get("qas")), start=1):
+            fields = {
+                "context": context,
+                "question": entry.get("question"),
+                "answers": entry.get("answers"),
+            }
+            yield Row(fields, f"{place}, question {q}", passage)
 
 
 def _dicts(value: object) -> list[dict[str, object]]:
@@ -253,19 +270,19 @@ def _first_char(file: TextIO) -> str:
     return ""
 
 
-def _is_array_over_lines(path: Path, encoding: TextEncoding) -> bool:
+def _is_one_array(path: Path, encoding: TextEncoding) -> bool:
+    """Whether a file begins with an array that is the whole of it, or is no line of its own."""
     with open_text(path, encoding, newline="\n") as file:
         if _first_char(file) != "[":
             return False
         file.seek(0)
-        first = next((line for line in file if line.strip(_SPACE + "\ufeff")), "")
+        filled = (line for line in file if line.strip(_SPACE + "\ufeff"))
+        first, is_alone = next(filled, ""), next(filled, None) is None
     try:
         value = json.loads(first.strip(_SPACE + "\ufeff"))
     except (ValueError, RecursionError):
         return True
-    return isinstance(value, list) and any(
-        isinstance(entry, dict) for entry in cast("list[object]", value)
-    )
+    return is_alone and isinstance(value, list) and bool(_dicts(cast("object", value)))
 
 
 def _why(error: Exception) -> str:

@@ -251,6 +251,57 @@ def test_jsonl_under_the_wrong_ending(tmp_path: Path) -> None:
     assert len(read(tmp_path / "array.jsonl")[0]) == 3
 
 
+@pytest.mark.parametrize("name", ["batches.jsonl", "batches.json", "indented.json"])
+def test_what_follows_the_first_array_is_read(tmp_path: Path, name: str) -> None:
+    batches = [
+        [{"question": f"What is {i}.{j}?", "answer": f"It is {j}."} for j in range(3)]
+        for i in range(50)
+    ]
+    single = {"question": "And at last?", "answer": "An object."}
+    indent = 1 if name.startswith("indented") else None
+    lines = [json.dumps(value, indent=indent) for value in (*batches, single)]
+    (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    examples, problems = read(tmp_path / name)
+    assert len(examples) == 151
+    assert pairs(examples)[-1] == ("And at last?", "An object.")
+    assert not problems
+
+
+def test_what_follows_an_array_and_is_no_json_is_named(tmp_path: Path) -> None:
+    record = json.dumps([{"question": "Who?", "answer": "Me"}])
+    (tmp_path / "data.json").write_text(f"{record}\n; more to come", encoding="utf-8")
+    (tmp_path / "data.jsonl").write_text(f"{record}\noops\n{record}", encoding="utf-8")
+    examples, problems = read(tmp_path / "data.json")
+    assert (len(examples), [problem.place for problem in problems]) == (1, ["record 2"])
+    examples, problems = read(tmp_path / "data.jsonl")
+    assert (len(examples), [problem.place for problem in problems]) == (2, ["line 2"])
+
+
+def test_a_line_may_hold_the_turns_of_a_chat(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me"}]
+    (tmp_path / "data.jsonl").write_text("\n".join([json.dumps(chat)] * 3), encoding="utf-8")
+    examples, problems = read(tmp_path / "data.jsonl")
+    assert pairs(examples) == [("Who?", "Me")] * 3
+    assert not problems
+
+
+def test_elements_of_a_list_that_are_no_objects_are_named(tmp_path: Path) -> None:
+    good = {"question": "Who?", "answer": "Me"}
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps({"data": [good, 5, None, good]}), encoding="utf-8")
+    examples, problems = read(path)
+    assert [example.place for example in examples] == ["data[1]", "data[4]"]
+    assert [problem.place for problem in problems] == ["data[2]", "data[3]"]
+    squad = {"paragraphs": [{"context": "Me.", "qas": [{"question": "Who?", "answers": ["Me"]}]}]}
+    path.write_text(json.dumps({"data": [squad, 5, squad]}), encoding="utf-8")
+    examples, problems = read(path)
+    assert [example.place for example in examples] == [
+        "article 1, paragraph 1, question 1",
+        "article 3, paragraph 1, question 1",
+    ]
+    assert [problem.place for problem in problems] == ["data[2]"]
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json", "txt", "md", "pdf", "parquet"])
 @pytest.mark.parametrize(
     "content", [b"", b"\0\0\0\0", b"\xff\xfe", b"\x89PNG\r\n\x1a\n" + bytes(99)]
