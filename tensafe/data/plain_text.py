@@ -12,9 +12,12 @@ from tensafe.data.items import Item, OpenedSource, Paragraph
 
 _MAX_LINE_CHARS = 1 << 20
 _MAX_PARAGRAPH_CHARS = 1 << 20
+_MAX_COMMENT_CHARS = 1 << 20
 _ATX = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _SETEXT = re.compile(r"^ {0,3}(=+|-+)\s*$")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
+# A mark that opens a comment in code is an example of one.
+_CODE_OR_COMMENT = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--")
 # Attributes that converters leave behind a heading, and links whose target stands elsewhere.
 _ATTRIBUTES = re.compile(r"\s*\{[#.:][^{}\n]*\}\s*$")
 _LINKED = re.compile(r"\[([^\[\]\n]+)\]\[[^\[\]\n]{0,40}\]")
@@ -108,28 +111,50 @@ def _with_blanks_around_headings(lines: Iterator[tuple[int, str]]) -> Iterator[t
 
 
 def _without_comments(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Leaves out `<!-- comments -->`, which no reader of the page sees; code fences keep theirs."""
-    fenced = hidden = False
+    """Leaves out `<!-- comments -->`, which no reader of the page sees; code keeps its own.
+
+    What seems to be a comment and does not end is given back.
+    """
+    fenced = False
+    held: list[tuple[int, str]] = []
+    shown: list[tuple[int, str]] = []
+    chars = 0
     for number, line in lines:
-        if not hidden and _FENCE.match(line):
+        if not held and _FENCE.match(line):
             fenced = not fenced
-        if fenced or not (hidden or "<!--" in line):
+        if not held and (fenced or "<!--" not in line):
             yield number, line
             continue
-        kept, hidden = _shown(line, hidden=hidden)
-        yield number, kept
+        kept, is_open = _shown(line, hidden=bool(held))
+        if "-->" in line:
+            yield from shown
+            held, shown, chars = [], [], 0
+        if not is_open:
+            yield number, kept
+            continue
+        held.append((number, line))
+        shown.append((number, kept))
+        chars += len(line)
+        if chars > _MAX_COMMENT_CHARS:
+            yield from held
+            fenced = sum(bool(_FENCE.match(line)) for _, line in held) % 2 == 1
+            held, shown, chars = [], [], 0
+    yield from held
 
 
 def _shown(line: str, *, hidden: bool) -> tuple[str, bool]:
     """What of a line stands outside of comments, and whether one is open at its end."""
     kept: list[str] = []
     while line:
-        mark = "-->" if hidden else "<!--"
-        before, found, line = line.partition(mark)
-        if not hidden:
-            kept.append(before)
-        if found:
-            hidden = not hidden
+        if hidden:
+            _, found, line = line.partition("-->")
+            hidden = not found
+            continue
+        marks = _CODE_OR_COMMENT.finditer(line)
+        start = next((mark.start() for mark in marks if mark[0] == "<!--"), None)
+        kept.append(line[:start])
+        hidden = start is not None
+        line = line[start + 4 :] if start is not None else ""
     return "".join(kept).rstrip(), hidden
 
 

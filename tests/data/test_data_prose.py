@@ -83,6 +83,28 @@ def test_comments_and_unfilled_templates_teach_nothing(tmp_path: Path) -> None:
     assert reasons.count("template that was never filled in") == 2
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Write `<!--` to open a comment.",
+        "Write ``a ` <!--`` to open one.",
+        "Write <!-- to open a comment.",
+        "<!-- left -->Write <!-- to open one.",
+    ],
+)
+def test_what_never_closes_hides_nothing(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "guide.md"
+    rest = "".join(f"## What is part {i}?\n\nPart {i} is this one.\n\n" for i in range(20))
+    path.write_text(f"# Guide\n\n{opening}\n\n{rest}", encoding="utf-8")
+    assert pairs(read(path)) == [
+        (f"What is part {i}?", f"Part {i} is this one.") for i in range(20)
+    ]
+    closed = rest.replace("Part 7", "Part 7 <!-- or\neight -->")
+    path.write_text(f"# Guide\n\nWrite `<!--`.\n\n{closed}", encoding="utf-8")
+    assert pairs(read(path))[7] == ("What is part 7?", "Part 7\nis this one.")
+    assert len(pairs(read(path))) == 20
+
+
 def test_questions_nobody_answers_stay_prose(tmp_path: Path) -> None:
     path = tmp_path / "exercises.txt"
     path.write_text(
