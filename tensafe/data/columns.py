@@ -256,7 +256,7 @@ def _find_answer(
         if name not in taken and profile.filled
     }
     for name in ANSWER_NAMES:
-        if name in free and free[name].kind in ("text", "number", "nested"):
+        if name in free:
             return free[name].name, "label" if free[name].is_label else "pair"
     for name in LABEL_NAMES:
         if name in free and free[name].kind in ("text", "number"):

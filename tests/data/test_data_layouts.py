@@ -139,6 +139,24 @@ def test_classification_takes_the_message_alone(tmp_path: Path) -> None:
     assert "3 labels" in extraction.mapping
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("When did event {i} take place?", "20{i:02d}-03-14"),
+        ("Where do I find page {i}?", "https://x.example/{i}"),
+        ("How do I write part {i}?", "<p>As <b>part {i}</b></p>"),
+    ],
+)
+def test_a_column_called_answer_is_one_whatever_it_holds(
+    tmp_path: Path, question: str, answer: str
+) -> None:
+    labels = ["events", "people", "places"]
+    rows = [[question.format(i=i), answer.format(i=i), labels[i % 3]] for i in range(40)]
+    extraction, items = read(table(tmp_path, ["question", "answer", "category"], rows))
+    assert "question = 'question', answer = 'answer'" in extraction.mapping
+    assert turns(items[3])[-1] == ("assistant", answer.format(i=3))
+
+
 def test_unknown_names_are_understood_by_content(tmp_path: Path) -> None:
     labels = ["red", "green"]
     rows = [
