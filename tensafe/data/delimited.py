@@ -118,12 +118,12 @@ def _has_header(records: Sequence[Sequence[str]]) -> bool:
         return False
     first = [cell.strip() for cell in records[0]]
     named = [cell for cell in first if cell]
+    if _names_known_columns(first, records[1:]):
+        return True
     if not named or len(set(named)) < len(named) or len(named) < len(first) - 1:
         return False
     if any(len(cell) > 64 or cell[-1] in "?!.," or _is_number(cell) for cell in named):
         return False
-    if _KNOWN & {cell.lower() for cell in named}:
-        return True
     if any(len(cell.split()) > 5 for cell in named):
         return False
     for position, cell in enumerate(first):
@@ -131,6 +131,25 @@ def _has_header(records: Sequence[Sequence[str]]) -> bool:
         if cell and cell in below:
             return False
     return True
+
+
+def _names_known_columns(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether known names are among short cells; one alone must not come again below as data.
+
+    The other cells may be empty, alike or numbers, as Excel's are.
+    """
+    for cell in first:
+        ends_sentence = cell[-1:] in ("?", "!") or (cell[-1:] in (".", ",") and " " in cell)
+        if len(cell) > 64 or ends_sentence:
+            return False
+    known = [place for place, cell in enumerate(first) if cell.lower() in _KNOWN]
+    if len({first[place].lower() for place in known}) != 1:
+        return bool(known)
+    return not any(
+        place < len(record) and record[place].strip() == first[place]
+        for place in known
+        for record in below
+    )
 
 
 def _is_number(cell: str) -> bool:

@@ -207,6 +207,34 @@ def test_dialects_are_found(tmp_path: Path, name: str, text: str) -> None:
     assert not problems
 
 
+@pytest.mark.parametrize(
+    ("header", "more"),
+    [
+        ("question,answer,,", ",,"),
+        ("question,answer,note,note", ",a,b"),
+        ("question,answer,2023", ",7"),
+        ("No.,question,answer", ""),
+    ],
+)
+def test_ordinary_headers_are_no_data(tmp_path: Path, header: str, more: str) -> None:
+    path = tmp_path / "data.csv"
+    before = "1," if header.startswith("No") else ""
+    rows = [f"{before}Where is part {i}?,It is here {i}{more}" for i in range(3)]
+    path.write_text("\n".join([header, *rows]), encoding="utf-8")
+    examples, problems = read(path)
+    assert pairs(examples) == [(f"Where is part {i}?", f"It is here {i}") for i in range(3)]
+    assert not problems
+
+
+def test_a_label_that_is_a_known_name_makes_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"Tell me of {i},{('question', 'request')[i % 2]},{i}" for i in range(40)]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    examples, _ = read(path)
+    assert pairs(examples)[0] == ("Tell me of 0", "question")
+    assert len(examples) == 40
+
+
 def test_a_table_without_header_is_understood_by_content(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     rows = [f"My card number {i} was swallowed,{('cards', 'cash')[i % 2]}" for i in range(40)]
