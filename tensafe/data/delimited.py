@@ -20,6 +20,8 @@ from tensafe.data.items import Item, OpenedSource, Row
 from tensafe.data.records import Unreadable
 
 _MAX_RECORD_CHARS = 4 << 20
+# Each quote of a longer line would be looked for to its end, again and again.
+_MAX_MENDED_CHARS = 64 << 10
 _SAMPLE_CHARS = 1 << 17
 _SAMPLE_RECORDS = 200
 # Stands for "no delimiter": the unit separator does not occur in text.
@@ -275,12 +277,27 @@ def _records(
             if delimiter == "\t":
                 yield lines.first_line, lines.taken[0].rstrip("\r\n").split(delimiter)
             elif len(lines.taken) == 1 and not lines.ended:
-                yield lines.first_line, _TEXT_BEHIND
+                own = None if escape else _fields_of_line(lines.taken[0], delimiter)
+                yield lines.first_line, own or _TEXT_BEHIND
             else:
                 yield lines.first_line, _NEVER_CLOSED
             lines.keep_only_first()
             continue
         return
+
+
+def _fields_of_line(line: str, delimiter: str) -> list[str] | None:
+    """The fields of a line with quotes inside of quotes; None for one too long to look for them.
+
+    A quote closes its field where the delimiter or the line's end follows, and is text elsewhere.
+    """
+    if len(line) > _MAX_MENDED_CHARS:
+        return None
+    end = re.escape(delimiter)
+    fields = re.finditer(rf'(?:"(.*?)"|([^{end}]*))(?:{end}|$)', line.rstrip("\r\n"))
+    found = [m[2] if m[1] is None else m[1].replace('""', '"') for m in fields]
+    # Behind the last field the pattern finds an empty one at the line's end.
+    return found if line.rstrip("\r\n").endswith(delimiter) else found[:-1]
 
 
 def _swallows_rows(taken: Sequence[str], delimiter: str, fields: int) -> bool:

@@ -145,17 +145,19 @@ def test_a_stray_quote_of_a_csv_costs_its_own_line(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(
         'question,answer\n"How do I reset it?,Open settings\n"Where is it?","See ""tracking"""\n'
-        '"He said "yes" to whom?",Nobody\n"Two\nlines, here?","Yes"\n',
+        '"He said "yes" to whom?",Nobody\n"Two\nlines, here?","Yes"\n'
+        f'"Who said "{"ever and " * 8000}on"?",He\n',
         encoding="utf-8",
     )
     examples, problems = read(path)
     assert pairs(examples) == [
         ("Where is it?", 'See "tracking"'),
+        ('He said "yes" to whom?', "Nobody"),
         ("Two\nlines, here?", "Yes"),
     ]
     assert [(problem.place, problem.reason) for problem in problems] == [
         ("line 2", "a quote is opened here and never closed"),
-        ("line 4", "text follows a closing quote"),
+        ("line 7", "text follows a closing quote"),
     ]
 
 
