@@ -94,7 +94,9 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Examples per step without privacy.")] = 32,
     epochs: Annotated[float, typer.Option(help="Passes over the data without privacy.")] = 4.0,
     max_length: Annotated[int, typer.Option(help="Longest example in tokens.")] = 1024,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 25,
+    checkpoint_steps: Annotated[
+        int, typer.Option(help="Steps between checkpoints; privately 64 at most.")
+    ] = 25,
     dp: Annotated[
         bool, typer.Option("--dp/--no-dp", help="Differential privacy; the unit is one example.")
     ] = True,

@@ -67,7 +67,9 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(default=32, ge=1, description="examples per step without privacy")
     epochs: float = Field(default=4.0, gt=0, description="passes over the data without privacy")
     max_length: int = Field(default=1024, ge=8, description="longest example in tokens")
-    checkpoint_steps: int = Field(default=25, ge=1, description="steps between checkpoints")
+    checkpoint_steps: int = Field(
+        default=25, ge=1, description="steps between checkpoints; a private run makes 64 at most"
+    )
 
     dp: bool = Field(default=True, description="train with differential privacy")
     epsilon: float = Field(default=8.0, gt=0, description="privacy budget of this run")

@@ -63,7 +63,7 @@ class SftConfig(BaseModel):
     validation_fraction: float = Field(default=0.05, ge=0, lt=0.5)
     evaluations: int = Field(default=8, ge=1, description="validation losses per run")
     patience: int = Field(default=3, ge=1, description="evaluations without gain before stopping")
-    checkpoint_steps: int = Field(default=25, ge=1)
+    checkpoint_steps: int = Field(default=25, ge=1, description="private runs: 64 at most count")
     privacy: PrivacyConfig | None = PrivacyConfig()
 
     def metadata(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tinker_engine.errors import RequestError
+from tinker_engine.privacy.ledger import KEPT_UPDATES
 from tinker_engine.recipes.batches import Batches, EpochBatches, PoissonBatches
 from tinker_engine.recipes.sft_config import SftConfig, rate_at
 from tinker_engine.recipes.sft_plan import SftPlan
@@ -184,7 +185,12 @@ class TrainingLoop:
             client = self.service.create_training_client_from_state_with_optimizer(
                 state.checkpoint
             ).result()
-            return client, replace(state, run_id=client.model_id)
+            state = replace(state, run_id=client.model_id)
+            if self.private and not state.finished:
+                # A run takes over the ledger of the run that made its checkpoint, so the next
+                # resumption has to find a checkpoint of this one, or its steps would be lost.
+                state = self._save(client, state)
+            return client, state
         if self.start_from:
             client = self.service.create_training_client_from_state(
                 self.start_from, user_metadata=self._metadata()
@@ -243,11 +249,11 @@ class TrainingLoop:
 
     def _pauses_after(self, step: int) -> bool:
         done = step + 1
-        return (
-            done == self.plan.steps
-            or done % self.config.checkpoint_steps == 0
-            or done % self.plan.evaluate_every == 0
-        )
+        every = self.config.checkpoint_steps
+        if self.private:
+            # The ledger keeps this many updates, and steps after a checkpoint get theirs again.
+            every = min(every, KEPT_UPDATES)
+        return done == self.plan.steps or done % every == 0 or done % self.plan.evaluate_every == 0
 
     def _submit(self, client: tinker.TrainingClient, step: int) -> _Pending:
         import tinker

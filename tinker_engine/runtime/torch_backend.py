@@ -435,15 +435,37 @@ def _check_same_adapter(ours: RunSpec, theirs: RunSpec) -> None:
 
 
 def _inherit(ledger: Ledger, saved: SavedRun) -> None:
-    """Bring over everything the source run has spent, what came after the checkpoint included."""
-    ledger.merge(saved.events)
-    path = saved.ledger_path
-    if path is None or path == ledger.path or not path.is_file():
+    """Bring over everything the source run has spent, what came after the checkpoint included.
+
+    Raises CheckpointError when the source's ledger is missing or lacks the checkpoint's events:
+    what was released after the checkpoint would then be released again, and not counted.
+    """
+    path = _source_ledger(ledger.path, saved.ledger_path)
+    if path == ledger.path:
+        ledger.merge(saved.events)
         return
+    if path is None or not path.is_file():
+        raise CheckpointError(
+            f"privacy ledger {path} of the run that made the checkpoint is missing, so what it "
+            "spent after the checkpoint is not known; restore the file, or train anew"
+        )
     source = Ledger.open(path.parent)
     try:
         known = {event.event_id for event in source.events}
-        if all(event.event_id in known for event in saved.events):
-            ledger.merge(source.events, source)
+        if not all(event.event_id in known for event in saved.events):
+            raise CheckpointError(
+                f"privacy ledger {path} of the run that made the checkpoint lacks events of the "
+                "checkpoint: it was rolled back or replaced; restore the file, or train anew"
+            )
+        # From the ledger and not from the checkpoint, which has the events without their updates.
+        ledger.merge(source.events, source)
     finally:
         source.close()
+
+
+def _source_ledger(own: Path, recorded: Path | None) -> Path | None:
+    """Where the source's ledger is: beside this run's, where the home was moved or copied."""
+    if recorded is None:
+        return None
+    beside = own.parents[2].joinpath(*recorded.parts[-3:])
+    return beside if beside.is_file() else recorded

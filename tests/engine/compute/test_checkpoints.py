@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -197,3 +198,25 @@ def test_folders_written_by_peft_are_read(make_base, make_backend, data, tmp_pat
     expected = expected.gather(1, torch.from_numpy(data[0].tokens)[1:, None])[:, 0]
     assert result.prompt_logprobs is not None
     assert torch.allclose(torch.tensor(result.prompt_logprobs[1:]), expected, atol=1e-5)
+
+
+def test_a_checkpoint_whose_source_lost_its_ledger_is_refused(make_backend, make_spec, tmp_path):
+    backend, runs = make_backend(), tmp_path / "runs"
+    backend.create_run("r", make_spec(privacy=PRIVATE), runs / "r" / "ledger")
+    shutil.copytree(runs, tmp_path / "older")
+    train(backend, "r", range(1))
+    backend.save_state("r", tmp_path / "c")
+    train(backend, "r", range(1, 3))
+    backend.drop_run("r")
+    moved = tmp_path / "elsewhere"
+    shutil.move(runs, moved)
+    # A home that was moved has the ledger where it has the run.
+    backend.restore_run("s", tmp_path / "c", moved / "s" / "ledger", with_optimizer=True)
+    record = backend.privacy("s")
+    assert record is not None
+    assert record.steps == 3
+    with pytest.raises(CheckpointError, match="is missing"):
+        backend.restore_run("t", tmp_path / "c", runs / "t" / "ledger", with_optimizer=True)
+    shutil.move(tmp_path / "older" / "r", runs / "r")
+    with pytest.raises(CheckpointError, match="rolled back"):
+        backend.restore_run("u", tmp_path / "c", runs / "u" / "ledger", with_optimizer=True)
