@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from tensafe.errors import UsageError
 from tensafe.improve.interactions import Interaction, feedback_of, read_interaction
 from tensafe.improve.loop_config import RecordingConfig
-from tensafe.improve.traffic import TrafficStore
+from tensafe.improve.traffic import TooMuchFeedbackError, TrafficStore
 
 if TYPE_CHECKING:
     import httpx
@@ -78,24 +78,31 @@ class Recorder:
 
 
 def recording_app(upstream: str, recorder: Recorder) -> FastAPI:
-    """The proxy in front of `upstream`, an engine's address without `/v1`."""
+    """The proxy in front of `upstream`, an engine's address without `/v1`.
+
+    Bodies are as large as this machine's engine takes them (`max_body_bytes`) at most.
+    """
     import httpx
 
-    app = FastAPI(openapi_url=None)
+    from tinker_engine.config import EngineConfig
+    from tinker_engine.errors import RequestError
+    from tinker_engine.server.answers import read_body
+
+    app, largest = FastAPI(openapi_url=None), EngineConfig().max_body_bytes
     client = httpx.AsyncClient(base_url=upstream, timeout=_TIMEOUT_S, trust_env=False)
 
     @app.post("/v1/feedback")
     async def feedback(request: Request) -> Response:
-        body = await request.body()
+        body = await read_body(request, _MOST_FEEDBACK_BYTES)
         try:
-            if len(body) > _MOST_FEEDBACK_BYTES:
-                raise ValueError("the feedback is too long")
             record: Any = json.loads(body)
             if not isinstance(record, dict):
                 raise ValueError("a JSON object was expected")
             key = str(cast("dict[str, object]", record).get("id") or "")
             given = feedback_of(cast("dict[str, Any]", record))
             await run_in_threadpool(recorder.store.add_feedback, key, given)
+        except TooMuchFeedbackError as error:
+            return _error(429, str(error))
         except UsageError as error:
             return _error(404, str(error))
         except ValueError as error:
@@ -104,7 +111,7 @@ def recording_app(upstream: str, recorder: Recorder) -> FastAPI:
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
-        content = await request.body()
+        content = await read_body(request, largest)
         body = _object(content)
         consents = request.headers.get(CONSENT_HEADER, "").strip().lower() == "yes"
         key = secrets.token_urlsafe(16) if recorder.wants(body, consents) else ""
@@ -113,7 +120,12 @@ def recording_app(upstream: str, recorder: Recorder) -> FastAPI:
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     async def others(request: Request, path: str) -> Response:
         del path
-        return await _passed_on(client, request, await request.body(), None)
+        return await _passed_on(client, request, await read_body(request, largest), None)
+
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, error: Exception) -> Response:
+        del request
+        return _error(error.status if isinstance(error, RequestError) else 400, str(error))
 
     return app
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ from tensafe.improve.interactions import (
 from tensafe.improve.redaction import redacted, redacted_feedback
 
 TRAFFIC_FILE, FEEDBACK_FILE = "traffic.jsonl", "feedback.jsonl"
+MOST_FEEDBACK_BYTES = 128 << 10
+
+
+class TooMuchFeedbackError(UsageError):
+    """All that may be said of one exchange was said; the last opinion that was stored stands."""
 
 
 class TrafficStore:
@@ -37,6 +43,10 @@ class TrafficStore:
         self.folder = private_folder(folder)
         self._lock = threading.Lock()
         self._known = {one.id for one in self.interactions()}
+        # How long all that was said of an exchange is: who knows its id may say it for ever.
+        self._said: Counter[str] = Counter()
+        for record in self._records(FEEDBACK_FILE):
+            self._said[str(record["id"])] += len(_line(record))
 
     def __len__(self) -> int:
         return len(self._known)
@@ -52,15 +62,23 @@ class TrafficStore:
         """Store an opinion without its personal data.
 
         Raises:
+            TooMuchFeedbackError: what was said of it fills the space that one exchange has.
             UsageError: no such exchange is stored, or nothing was said.
         """
         if interaction_id not in self._known:
             raise UsageError(f"there is no stored exchange {interaction_id!r}")
         if feedback.is_empty:
             raise UsageError("no feedback: give thumbs, rating, score, edit or correction")
+        record = {"id": interaction_id, **feedback_json(redacted_feedback(feedback))}
+        size = len(_line(record))
         with self._lock:
-            record = {"id": interaction_id, **feedback_json(redacted_feedback(feedback))}
+            if self._said[interaction_id] + size > MOST_FEEDBACK_BYTES:
+                raise TooMuchFeedbackError(
+                    f"feedback on one exchange may have {MOST_FEEDBACK_BYTES} bytes in all; what "
+                    "was stored before stands"
+                )
             self._append(FEEDBACK_FILE, record)
+            self._said[interaction_id] += size
 
     def interactions(self) -> list[Interaction]:
         """All exchanges in their order, each with all that was said of it since."""
@@ -94,11 +112,14 @@ class TrafficStore:
             yield record
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
-        line = ("\n" + json.dumps(record, ensure_ascii=False)).encode("utf-8")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self.folder / name, flags, PRIVATE_FILE)
         try:
-            os.write(descriptor, line)
+            os.write(descriptor, _line(record))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return ("\n" + json.dumps(record, ensure_ascii=False)).encode("utf-8")

@@ -16,7 +16,7 @@ from tensafe.improve.interactions import Feedback, Interaction
 from tensafe.improve.loop_config import Consent, RecordingConfig
 from tensafe.improve.recorder import Recorder, answer_text
 from tensafe.improve.recorder_server import RecorderServer
-from tensafe.improve.traffic import TrafficStore
+from tensafe.improve.traffic import TooMuchFeedbackError, TrafficStore
 from tinker_engine.connect import Connection, base_info, open_engine
 
 BODY = {
@@ -125,6 +125,33 @@ def test_rate_model_and_limits_are_heeded(engine: Connection, store: TrafficStor
     assert not recorder.wants({"model": "support"}, consents=True)
     recorder.keep("b", {"messages": "no list"}, "cards", "")
     assert len(store) == 1
+
+
+def test_bodies_and_feedback_are_bounded(
+    engine: Connection, store: TrafficStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINKER_ENGINE_MAX_BODY_BYTES", "20000")
+    with serve(engine, store, "all") as server:
+        client = Client(server.url, engine.api_key)
+        key = client.ask().headers["x-interaction-id"]
+        http = httpx.Client(base_url=server.url, trust_env=False, timeout=300)
+        for route in ("/v1/chat/completions", "/v1/embeddings"):
+            # In pieces as well: no length is declared then.
+            for content in (b"x" * 20001, iter([b"x" * 9000] * 3)):
+                answer = http.post(route, content=content)
+                assert answer.status_code == 413
+                assert "larger than 20000 bytes" in answer.json()["error"]["message"]
+        assert client.tell(id=key, correction="x" * 70000).status_code == 413
+        assert client.tell(id=key, correction="no " * 20000, thumbs="down").status_code == 200
+        assert client.tell(id=key, correction="so " * 20000).status_code == 200
+        full = client.tell(id=key, correction="on " * 20000)
+        assert full.status_code == 429
+        assert "131072 bytes in all" in full.json()["error"]["message"]
+    # The next process counts what was said before it.
+    with pytest.raises(TooMuchFeedbackError):
+        TrafficStore(store.folder).add_feedback(key, Feedback(correction="on " * 20000))
+    (one,) = store.interactions()
+    assert one.feedback.correction.startswith("so so")
 
 
 def test_errors_and_other_routes_are_the_engines_own(
