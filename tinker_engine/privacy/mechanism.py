@@ -24,7 +24,11 @@ from tinker_engine.privacy.noise import NoiseSource
 from tinker_engine.privacy.policy import ResolvedPolicy
 from tinker_engine.runtime.records import STARTED_FROM, FloatArray, PrivacyRecord, RunSpec
 
-DECLARED = "batches drawn by Poisson sampling at the declared rate; each datum at most once a batch"
+# What the accounting rests on and the engine can't observe.
+DECLARED = (
+    "batches drawn by Poisson sampling at the declared rate; each datum at most once a batch; "
+    "weights, advantages and logprobs of a datum depend on it alone, not on other data"
+)
 
 
 class PrivateMechanism:

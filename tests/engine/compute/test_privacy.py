@@ -312,3 +312,15 @@ def test_audit_bounds_follow_the_paper():
 def test_policy_defaults_are_the_documented_ones():
     policy = PrivacyPolicy(1.0, 0.1, 10.0, 1e-5, noise_multiplier=1.0)
     assert policy.max_epsilon == 8.0
+
+
+def test_the_ledger_states_what_the_accounting_rests_on(ledger_dir):
+    mechanism = make_mechanism(ledger_dir)
+    mechanism.release("a", np.ones(5))
+    (event,) = mechanism.ledger.events
+    for part in (
+        "Poisson",
+        "at most once a batch",
+        "advantages and logprobs of a datum depend on it",
+    ):
+        assert part in event.declared
