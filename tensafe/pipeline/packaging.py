@@ -40,6 +40,7 @@ from tensafe.tgsp.writer import require_gates
 from tinker_engine.runtime.records import BaseInfo, PrivacyRecord
 
 RECIPE = "sft"
+_TOKEN_SUMS = ("trained_tokens", "total_tokens")
 
 
 def signing_key(config: TrainConfig, view: View) -> KeyPair:
@@ -140,7 +141,7 @@ def _metadata(run: FinishedRun, signer: KeyPair, skill_doc: str | None) -> Packa
             report_digest=run.screening_digest,
             record=run.screening_record,
         ),
-        provenance=run_provenance(config, run.dataset, base, run.training, run.parent),
+        provenance=run_provenance(config, run.dataset, base, _published(run), run.parent),
         privacy=privacy,
         evaluation=run.evaluation,
         skill_doc=skill_doc if skill_doc is not None else write_skill_doc(written),
@@ -177,8 +178,21 @@ def run_provenance(
     )
 
 
+def _published(run: FinishedRun) -> TrainingFacts:
+    """What training was like; a private run's token counts are sums over its records."""
+    if not run.config.dp:
+        return run.training
+    plan = {name: value for name, value in run.training.plan.items() if name not in _TOKEN_SUMS}
+    return replace(run.training, plan=plan)
+
+
 def _skill(config: TrainConfig, domain: str, dataset: Dataset) -> SkillInfo:
-    chats = sum(len(example.messages) > 2 for example in dataset.train)
+    if config.dp:
+        # One record of several turns would decide it.
+        turns = ""
+    else:
+        chats = any(len(example.messages) > 2 for example in dataset.train)
+        turns = "; several turns" if chats else "; one user turn"
     return SkillInfo(
         description=(
             f"LoRA adapter that answers questions of the {domain} domain as learned from "
@@ -186,7 +200,7 @@ def _skill(config: TrainConfig, domain: str, dataset: Dataset) -> SkillInfo:
         ),
         triggers=(f"a request of the kind found in {config.adapter_name}",),
         capabilities=("answers held-out questions of the same data set",),
-        input_format="chat messages; " + ("several turns" if chats else "one user turn"),
+        input_format=f"chat messages{turns}",
         output_format="text",
         compliance=config.compliance,
     )

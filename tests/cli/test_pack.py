@@ -220,6 +220,19 @@ def test_privacy_is_charged_once_per_adapter(home: Path) -> None:
     assert manifest(run / "support.tgsp")["privacy"]["epsilon"] == 5.0
 
 
+def test_a_private_package_tells_no_sum_over_the_records(home: Path) -> None:
+    private = packable(home / "runs" / "support", private=True)
+    assert pack("--sign", "--creator", CREATOR) == 0
+    raw = manifest(private / "support.tgsp")
+    assert raw["provenance"]["hyper_parameters"]["plan"] == {"steps": 9}
+    assert "turn" not in raw["skill"]["input_format"]
+    public = packable(home / "elsewhere")
+    assert pack(str(public), "--sign", "--creator", CREATOR) == 0
+    raw = manifest(public / "support.tgsp")
+    assert raw["provenance"]["hyper_parameters"]["plan"]["total_tokens"] == 480
+    assert raw["skill"]["input_format"] == "chat messages; one user turn"
+
+
 def test_a_release_without_privacy_is_charged_too(home: Path) -> None:
     packable(home / "runs" / "support")
     for _ in range(2):

@@ -26,7 +26,8 @@ def finished_run(folder: Path, data: Dataset, config: TrainConfig) -> Path:
     (folder / "adapter" / "adapter_model.safetensors").write_bytes(payload)
     (folder / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
     base = BaseInfo("nano", "", "LlamaForCausalLM", *[_digest(x) for x in "abc"], 512, 2048, 256)
-    training = {"plan": {"steps": 9}, "examples": len(data.train), "steps": 9, "stopped": "done"}
+    plan = {"steps": 9, "trained_tokens": 120, "total_tokens": 480}
+    training = {"plan": plan, "examples": len(data.train), "steps": 9, "stopped": "done"}
     write_record(folder / "run.json", {"version": 1, "base": asdict(base), "training": training})
     evaluation = write_record(
         folder / "evaluation.json",
