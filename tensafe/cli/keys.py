@@ -228,7 +228,8 @@ def rotate(
     print(f"made key {name}\nfingerprint {made}")
     print(f"old key {old.fingerprint} {'revoked' if revoke_old else 'stays believed'}")
     print(
-        f"Others need `tensafe keys export {name!r}` again to trust what you sign from now on.",
+        f"Others need `tensafe keys export {name!r}` again to trust what you sign from now on; a "
+        "marketplace service takes it after `tensafe marketplace keys add`.",
         file=sys.stderr,
     )
 

@@ -42,6 +42,22 @@ marketplace_app = typer.Typer(
 )
 
 
+keys_app = typer.Typer(
+    help="Your keys at a service: let a new one publish, stop an old one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+marketplace_app.add_typer(keys_app, name="keys")
+
+ADD_EPILOG = """
+Examples:
+
+  tensafe keys rotate "Ada Lovelace"
+
+  tensafe marketplace keys add --marketplace https://adapters.example.org
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
     app.add_typer(marketplace_app, name="marketplace")
@@ -157,6 +173,62 @@ def register_key(
         print(json.dumps({"handle": done.handle, "fingerprint": done.fingerprint}))
     else:
         print(f"registered {done.fingerprint} as {done.handle}")
+
+
+@keys_app.command("add", cls=MarketplaceCommand, epilog=ADD_EPILOG)
+def add_key(
+    marketplace: MarketplaceOption = None,
+    key: Annotated[str | None, typer.Option(help="The new key, if you have several.")] = None,
+    known: Annotated[
+        str,
+        typer.Option(
+            help="Your key that is registered there: its name, or the fingerprint of a rotated "
+            "one [default: the one that the new key replaced]."
+        ),
+    ] = "",
+    passphrase_file: PassphraseFile = None,
+    known_passphrase_file: Annotated[
+        Path | None, typer.Option(help="The same for the registered key [default: the same].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a new key publish for you: it and one that the service knows both sign."""
+    from tensafe.marketplace.creator_keys import add_key as add
+    from tensafe.tgsp.passphrase import passphrase_source
+
+    done = add(
+        key,
+        marketplace,
+        known=known,
+        passphrase=passphrase_source(passphrase_file),
+        known_passphrase=passphrase_source(known_passphrase_file or passphrase_file),
+    )
+    if as_json:
+        print(json.dumps({"handle": done.handle, "fingerprint": done.fingerprint}))
+    else:
+        print(f"{done.fingerprint} publishes as {done.handle}")
+
+
+@keys_app.command("revoke", cls=MarketplaceCommand)
+def revoke_key(
+    fingerprint: Annotated[str, typer.Argument(help="The key that never publishes again.")],
+    reason: Annotated[str, typer.Option(help="Shown to everybody.")],
+    marketplace: MarketplaceOption = None,
+    key: Annotated[
+        str | None, typer.Option(help="Your key that signs this, if you have several.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop one of your keys at a service; versions that it published stay."""
+    from tensafe.marketplace.creator_keys import revoke_key as revoke
+    from tensafe.tgsp.passphrase import passphrase_source
+
+    revoke(fingerprint, reason, marketplace, key=key, passphrase=passphrase_source(passphrase_file))
+    if as_json:
+        print(json.dumps({"fingerprint": fingerprint, "revoked": reason}))
+    else:
+        print(f"revoked: {fingerprint}")
 
 
 @marketplace_app.command()

@@ -15,6 +15,7 @@ import httpx
 from tensafe.errors import (
     DataError,
     GateRefusedError,
+    KeyStoreError,
     MarketplaceError,
     UsageError,
     VerificationError,
@@ -174,13 +175,28 @@ class ServiceMarketplace:
             raise self._unreachable(error) from error
 
     def yank(self, reference: str, reason: str, sign_with: SignWith) -> Listing:
-        """Withdraw a version, signed by the key that signed it."""
+        """Withdraw a version, signed by the key that signed it or another of its creator's."""
         listing = self.find(reference)
-        signer = sign_with(listing.fingerprint)
         wanted = f"sha256:{listing.package_digest}"
+        signer = self._key_for(listing, wanted, sign_with)
         answer = self._signed("yank", signer, "/yanks", reference=wanted, reason=reason)
         assert answer is not None
         return self._listing(answer)
+
+    def _key_for(self, listing: Listing, reference: str, sign_with: SignWith) -> KeyPair:
+        """The key that signed a version, else any that its creator may use here."""
+        handle = str(self._version(reference).get("handle", ""))
+        told = self._json("GET", f"/creators/{quote(handle, safe='')}").get("keys")
+        keys = dict(cast("list[tuple[str, str | None]]", told if isinstance(told, list) else []))
+        usable = [one for one, revoked in keys.items() if revoked is None]
+        # The one that signed comes first, and is what a refusal names.
+        first = KeyStoreError(f"{self.url} takes no key of {handle or 'its creator'} any more")
+        for place, fingerprint in enumerate(sorted(usable, key=lambda k: k != listing.fingerprint)):
+            try:
+                return sign_with(str(fingerprint))
+            except KeyStoreError as error:
+                first = error if place == 0 else first
+        raise first
 
     def _version(self, reference: str) -> dict[str, Any]:
         wanted = str(Reference.parse(reference))

@@ -104,7 +104,8 @@ class KeyStore:
     def rotate(self, name: str, passphrase: str) -> tuple[PublicIdentity, KeyPair]:
         """Put a new key pair in the place of a key; gives the old public half and the new pair.
 
-        The old file is kept under `keys/retired`, where nothing signs with it. The old key's entry
+        The old file is kept under `keys/retired`, where nothing but a hand-over at a marketplace is
+        signed with it. The old key's entry
         in the trust store stays as it is, so what it signed stays verified.
 
         Raises:
@@ -124,6 +125,28 @@ class KeyStore:
             write_private(path, sealed)
         trust(trust_path(self.home), pair.public)
         return old, pair
+
+    def retired(self) -> list[PublicIdentity]:
+        """The public half of every key that was rotated away, by name."""
+        return [_public(_document(path)) for path in self._retired()]
+
+    def unlock_retired(self, fingerprint: str, passphrase: str) -> KeyPair:
+        """Decrypt a key that was rotated away, for handing over to its successor alone.
+
+        Unlike `unlock` it asks no trust store: a stolen key has to hand over as well.
+
+        Raises:
+            KeyStoreError: no such key, wrong passphrase, file changed or open to others.
+        """
+        for path in self._retired():
+            document = _document(path)
+            if _public(document).fingerprint == fingerprint:
+                return _open(document, passphrase, path.stem)
+        raise KeyStoreError(f"no key {fingerprint} was rotated away in {self._folder}")
+
+    def _retired(self) -> list[Path]:
+        folder = self._folder / "retired"
+        return sorted(private_folder(folder).glob("*.json")) if folder.is_dir() else []
 
     def public(self, name: str) -> PublicIdentity:
         """The public half of a key, for which no passphrase is needed."""

@@ -10,13 +10,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from market_packages import Shelf, stranger
+from market_packages import OPERATOR, Shelf, stranger
 from market_service import HTTP, ask, new_challenge, serving
 from sqlalchemy import create_engine, text
 
 from evidence._gate_cases import bad_cases
 from evidence._market_packages import attacking
 from evidence._postgres_cluster import NoPostgresError, running_cluster
+from tensafe.cli import main
 from tensafe.errors import (
     GateRefusedError,
     KeyStoreError,
@@ -29,7 +30,7 @@ from tensafe.marketplace.client import ServiceMarketplace
 from tensafe.marketplace.proof import sign_action
 from tensafe.marketplace.service.host import MarketHost
 from tensafe.marketplace.service.skill_page import skill_html
-from tensafe.tgsp import KeyPair, package_digest
+from tensafe.tgsp import KeyPair, KeyStore, package_digest
 from tensafe.tgsp.keys import public_key_document
 
 
@@ -180,6 +181,42 @@ def test_keys_are_added_and_revoked(url: str, shelf: Shelf, ada: KeyPair, tmp_pa
     # A revoked key does not come back by registering it again.
     with pytest.raises(MarketplaceError, match="registered already"):
         client.register(ada, "ada-again")
+
+
+def test_who_rotates_a_key_still_publishes_and_withdraws(
+    url: str, shelf: Shelf, own_key: KeyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    publish(shelf.put(tmp_path, "sorter", own_key), url)
+    old = own_key.public.fingerprint
+    assert run("keys", "rotate", "Ada", "--revoke-old")[0] == 0
+    store = KeyStore()
+    new = store.unlock("Ada", OPERATOR)
+    package = shelf.put(tmp_path, "sorter", new, score=0.8)
+    with pytest.raises(MarketplaceError, match="tensafe marketplace keys add"):
+        publish(package, url)
+    # Its name alone gives nobody else a way in.
+    with pytest.raises(KeyStoreError, match="not among yours"):
+        yank("sorter@1", "mine", url)
+    words = ("marketplace", "keys", "add", "--marketplace", url)
+    assert run(*words, "--known", "f" * 64)[0] == 1
+    code, told = run(*words, "--json")
+    assert code == 0
+    assert json.loads(told) == {"handle": "ada", "fingerprint": new.public.fingerprint}
+    assert publish(package, url).listing.version == "2"
+    assert yank("sorter@1", "old", url).yanked == "old"
+    told = run("marketplace", "keys", "revoke", old, "--reason", "stolen", "--marketplace", url)[1]
+    assert told == f"revoked: {old}\n"
+    assert HTTP.get(f"{url}/api/v1/creators/ada").json()["keys"] == [
+        [old, "stolen"], [new.public.fingerprint, None]
+    ]  # fmt: skip
+    assert run("marketplace", "keys", "add", "--marketplace", str(tmp_path))[0] == 2
+    with pytest.raises(KeyStoreError, match="was rotated away"):
+        store.unlock_retired(new.public.fingerprint, OPERATOR)
 
 
 def test_a_key_is_added_only_with_its_own_consent(url: str, ada: KeyPair) -> None:

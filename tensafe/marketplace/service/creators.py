@@ -119,7 +119,8 @@ class Creators:
                 raise ConflictError(f"this key is registered already, for {known.handle}")
             if session.get(CreatorRow, name) is not None:
                 raise ConflictError(
-                    f"the handle {name} is taken: register under another with `tensafe "
+                    f"the handle {name} is taken: if it is yours, let this key join it with "
+                    "`tensafe marketplace keys add`; else register under another with `tensafe "
                     "marketplace register --handle NAME`"
                 )
             session.add(
