@@ -81,6 +81,40 @@ def test_wrong_answers_score_zero_under_strict_rules(answer: str, reference: str
     assert score_answer(answer, reference).value == 0.0
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("C", "C#"), ("A", "A*"), ("A, B", "B"), ("A-B", "B"), ("Hepatitis", "Hepatitis A"),
+        ("x = 5", "x != 5"), ("so 2-3", "so 2/3"), ("a*b", "a/b"), ("a * b", "a / b"),
+        ("–5 or so", "5 or so"), ("R&D", "R D"), ("a rise of 5%", "a rise of 5"),
+        ('Option "A" is', "Option is"), ("@bob", "bob"), ("A) Paris", "Paris"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_marks_and_letters_that_mean_something_count(
+    answer: str, reference: str, is_closed: bool
+) -> None:
+    for said, wanted in [(answer, reference), (reference, answer)]:
+        score = score_answer(said, wanted, is_closed=is_closed)
+        assert not score.is_exact
+        assert score.value < 1.0
+    assert normalised(normalised(answer)) == normalised(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("Yes.", "yes"), ("**Yes**", "*yes*!"), ("C#.", "c#"), ("Yes , it is", "yes, it is."),
+        ("the state-of-the-art", "State of the Art"), ("once-in-a-lifetime", "once in a lifetime"),
+        ("report_the_issue", "Report the issue"), ("a (big) dog", 'The "big" dog'),
+        ("on 2020-08-06", "on 2020/08/06"), ("½ cup", "1/2 cup"), ("by 5 %", "by 5%"),
+        ("a * b", "a*b"), ("pages 10–12", "pages 10-12"), ("at –5", "at −5"), ("it's", "its"),
+    ],
+)  # fmt: skip
+def test_punctuation_of_sentences_does_not_count(answer: str, reference: str) -> None:
+    assert score_answer(answer, reference, is_closed=True).is_exact
+
+
 def test_a_label_gets_no_credit_for_sharing_words() -> None:
     answer, reference = "card_payment_fee_charged", "card_payment_not_recognised"
     assert score_answer(answer, reference, is_closed=True).value == 0.0
