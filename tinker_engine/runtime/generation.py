@@ -56,7 +56,10 @@ class Generation:
         self._futures: list[Future] = []
         self._is_closed = False
         with contextlib.ExitStack() as held:
-            holds = [held.enter_context(usage.hold(SAMPLE, r.most_tokens)) for r in requests]
+            # One by one the last could never come in, and nobody would be told that it can't.
+            holds = usage.hold_each(SAMPLE, [request.most_tokens for request in requests])
+            for hold in holds:
+                held.enter_context(hold)
             for place, (request, hold) in enumerate(zip(requests, holds, strict=True)):
                 future, _ = futures.register(
                     f"v1:{uuid.uuid4().hex}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -74,8 +74,16 @@ class Usage:
         come in, or nothing would ever be given back. Raises TooManyTokensError when the caller has
         to wait, and QuotaError when waiting can't help.
         """
+        return self.hold_each(kind, [tokens], is_awaited=is_awaited)[0]
+
+    def hold_each(self, kind: str, parts: Sequence[int], *, is_awaited: bool = False) -> list[Hold]:
+        """Take the tokens of a request of several parts at once, to be given back part by part.
+
+        Raises as `hold` does.
+        """
         caller = current_caller() or Caller(LOCAL)
         limit = caller.limits.max_tokens_in_flight
+        tokens = sum(parts)
         if limit is not None and tokens > limit:
             raise self.refuse("tokens", tokens, limit, "split it into smaller ones")
         with self._lock:
@@ -87,7 +95,7 @@ class Usage:
                     f"limit is {limit} at a time. Wait for earlier requests, then send it again"
                 )
             self._in_flight[caller.owner] += tokens
-        return Hold(self, caller.owner, kind, tokens)
+        return [Hold(self, caller.owner, kind, part) for part in parts]
 
     def refuse(self, quota: str, asked: int, limit: int, advice: str) -> QuotaError:
         """Count a refusal and give the error to raise."""

@@ -76,6 +76,24 @@ def test_sampling_counts_what_it_may_generate(keyed: KeyedServer) -> None:
     assert (status["tokens_in_flight"], status["max_tokens_in_flight"]) == (0, 30)
 
 
+def test_prompts_of_one_request_are_held_together(keyed: KeyedServer) -> None:
+    client = keyed.new_client("few-prompts", max_tokens_in_flight=30)
+    place = f"{keyed.host.base_url}/v1/completions"
+    key = {"Authorization": f"Bearer {client.headers['X-API-Key']}"}
+
+    def ask(prompts: int) -> httpx.Response:
+        body = {"model": "nano", "prompt": [[5, 6, 7, 8]] * prompts, "max_tokens": 6}
+        return client.post(place, json=body, headers=key)
+
+    for _ in range(2):
+        refused = ask(4)
+        assert (refused.status_code, "40 tokens" in refused.text) == (403, True)
+    answered = ask(3)
+    assert answered.status_code == 200
+    assert len(answered.json()["choices"]) == 3
+    assert client.get("/engine/status").json()["key"]["tokens_in_flight"] == 0
+
+
 def test_disk(keyed: KeyedServer) -> None:
     free = keyed.new_client("much-disk")
     run_id = fetch(free, make_run(free, open_session(free), 0))["model_id"]
