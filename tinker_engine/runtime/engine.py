@@ -201,19 +201,25 @@ class Engine:
         user_metadata: Mapping[str, Any] | None,
         retry_key: str | None,
     ) -> str:
-        """Open a session; the same retry key opens the same session."""
+        """Open a session; the same retry key opens the same session.
+
+        Raises StorageError when it can't be stored; a retry makes it then.
+        """
         seed = f"{self.id}:{scoped(retry_key or uuid.uuid4().hex)}"
         session_id = uuid.uuid5(uuid.NAMESPACE_OID, seed).hex
         with self._sessions_lock:
-            is_new = session_id not in self._seen
+            if session_id not in self._seen:
+                if self.store.owner(session_id) is None:
+                    self.store.add_session(
+                        session_id,
+                        sdk_version=sdk_version,
+                        display_name=display_name,
+                        user_metadata=user_metadata,
+                    )
+                elif self.store.session(session_id).finished is not None:
+                    return session_id
+            # Only now: whoever is seen is taken for stored and not finished.
             self._seen[session_id] = time.time()
-        if is_new:
-            self.store.add_session(
-                session_id,
-                sdk_version=sdk_version,
-                display_name=display_name,
-                user_metadata=user_metadata,
-            )
         return session_id
 
     def touch_session(self, session_id: str) -> None:

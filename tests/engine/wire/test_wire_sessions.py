@@ -13,6 +13,7 @@ import tinker
 from wire_bodies import fetch, forward_backward, json_datum
 
 from tinker_engine.connect import Connection
+from tinker_engine.errors import StorageError
 from tinker_engine.runtime.engine import Engine
 
 NewRun = Callable[..., str]
@@ -80,6 +81,32 @@ def test_idle_session_is_released_and_can_come_back(
     assert saved in refused.json()["error"]
     assert raw.post("/session_heartbeat", json={"session_id": session}).status_code == 200
     assert "error" not in fetch(raw, create(raw, session, 1))
+
+
+def test_a_session_that_could_not_be_stored_is_made_by_the_retry(
+    raw: httpx.Client, running: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("the disk is full")
+
+    def ask() -> httpx.Response:
+        return raw.post(
+            "/create_session",
+            json={"tags": [], "sdk_version": "t"},
+            headers={"x-idempotency-key": "made-by-the-retry"},
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.store, "add_session", full)
+        assert ask().status_code == 507
+    session = ask().json()["session_id"]
+    assert ask().json()["session_id"] == session
+    assert raw.post("/session_heartbeat", json={"session_id": session}).status_code == 200
+    assert "error" not in fetch(raw, create(raw, session))
+    raw.post(f"/sessions/{session}/finish", json={"reason": {"type": "success"}})
+    assert ask().json()["session_id"] == session
+    refused = raw.post("/session_heartbeat", json={"session_id": session})
+    assert "finished (success)" in refused.json()["error"]
 
 
 def test_unloaded_run_is_gone_and_its_checkpoints_stay(raw: httpx.Client, new_run: NewRun) -> None:

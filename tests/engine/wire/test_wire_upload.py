@@ -21,6 +21,7 @@ from tinker_engine.connect import (
     upload_adapter,
 )
 from tinker_engine.errors import CheckpointError, RequestError
+from tinker_engine.runtime.engine import Engine
 
 PROMPT = types.ModelInput.from_ints([5, 6, 7, 8])
 DATUM = types.Datum(
@@ -47,10 +48,15 @@ def logprobs(connection: Connection, path: str) -> list[float | None]:
 
 
 def test_an_uploaded_adapter_gives_the_same_likelihoods(
-    connection: Connection, trained: tuple[str, Path]
+    connection: Connection, running: Engine, trained: tuple[str, Path]
 ) -> None:
     path, folder = trained
     uploaded = upload_adapter(connection, folder)
+    assert uploaded == upload_adapter(connection, folder)
+    # The session of uploads is released for being idle like any other.
+    for session in list(running._seen):
+        if running.store.session(session).display_name == "uploaded adapters":
+            running._release(session)
     assert uploaded == upload_adapter(connection, folder)
     assert uploaded != path
     assert logprobs(connection, uploaded) == logprobs(connection, path)
