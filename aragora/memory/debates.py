@@ -185,7 +185,7 @@ class DebateStore:
         What `parts` doesn't name is left empty, which is faster.
         """
         with self._database.read() as session:
-            query = _filtered(wanted).where(tables.DebateRow.id > after)
+            query = filtered(wanted).where(tables.DebateRow.id > after)
             query = query.order_by(tables.DebateRow.id).limit(limit)
             query = query.with_only_columns(*_columns(tables.DebateRow, Debate))
             return _load(session, [Debate(*row) for row in _rows(session, query)], parts)
@@ -206,7 +206,7 @@ class DebateStore:
     def count(self, wanted: DebateFilter) -> int:
         """How many debates match."""
         with self._database.read() as session:
-            counted = select(func.count()).select_from(_filtered(wanted).subquery())
+            counted = select(func.count()).select_from(filtered(wanted).subquery())
             return int(session.scalar(counted) or 0)
 
     def search(self, words: str, *, limit: int = 20) -> list[Message]:
@@ -311,7 +311,8 @@ def _rows(session: Session, query: Any) -> Sequence[Row[Any]]:
     return session.connection().execute(query).fetchall()
 
 
-def _filtered(wanted: DebateFilter) -> Select[tables.DebateRow]:
+def filtered(wanted: DebateFilter) -> Select[tables.DebateRow]:
+    """The query for the debates that match."""
     debate, outcome = tables.DebateRow, tables.OutcomeRow
     query = select(debate)
     if wanted.domain is not None:

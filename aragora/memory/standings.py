@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, Select, cast, exists, func, select
 
 from aragora.memory import tables
 from aragora.memory.conversion import from_row, to_row
+from aragora.memory.debates import DebateFilter, filtered
 from aragora.memory.identity import digest_of
 from aragora.memory.records import (
     OVERALL,
@@ -151,6 +154,46 @@ class StandingStore:
         with self._database.read() as session:
             return [from_row(r, Pattern) for r in session.scalars(query)]
 
+    def patterns_without_keys(self, wanted: DebateFilter) -> list[Pattern]:
+        """All patterns, counted in the matching debates alone, the most often successful first.
+
+        Uses, successes and times are those of critiques that no answer key scored; a pattern
+        without any has 0 uses.
+        """
+        row, use, debate = tables.PatternRow, tables.PatternUseRow, tables.DebateRow
+        counted = _uses_without_keys(wanted).with_only_columns(
+            use.pattern_id,
+            func.count().label("uses"),
+            func.sum(cast(use.succeeded, Integer)).label("successes"),
+            func.min(debate.ended_at).label("first_at"),
+            func.max(debate.ended_at).label("last_at"),
+        )
+        counted = counted.group_by(use.pattern_id).subquery()
+        columns = counted.c
+        query = select(
+            row, columns.uses, columns.successes, columns.first_at, columns.last_at
+        ).outerjoin(counted, columns.pattern_id == row.id)
+        with self._database.read() as session:
+            found = [
+                replace(
+                    from_row(pattern, Pattern),
+                    uses=uses or 0,
+                    successes=successes or 0,
+                    first_at=first_at or 0.0,
+                    last_at=last_at or 0.0,
+                )
+                for pattern, uses, successes, first_at, last_at in session.execute(query)
+            ]
+        return sorted(found, key=lambda p: (-p.successes, -p.uses, p.id))
+
+    def debates_of_pattern(self, pattern_id: str, wanted: DebateFilter, limit: int) -> list[str]:
+        """The first debates behind a pattern's uses, as `patterns_without_keys` counts them."""
+        use = tables.PatternUseRow
+        query = _uses_without_keys(wanted).with_only_columns(use.debate_id)
+        query = query.where(use.pattern_id == pattern_id).order_by(use.message_id).limit(limit)
+        with self._database.read() as session:
+            return list(dict.fromkeys(session.scalars(query)))
+
     def add_event(self, event: AgentEvent) -> None:
         """Log what happened to an agent's adapters."""
         with self._database.write() as session:
@@ -162,6 +205,18 @@ class StandingStore:
         with self._database.read() as session:
             query = select(row).where(row.agent == agent).order_by(row.id)
             return [from_row(r, AgentEvent) for r in session.scalars(query)]
+
+
+def _uses_without_keys(wanted: DebateFilter) -> Select[Any]:
+    use, debate = tables.PatternUseRow, tables.DebateRow
+    critique, verdict = tables.CritiqueRow, tables.VerdictRow
+    scored_by_key = exists().where(
+        critique.message_id == use.message_id,
+        critique.basis == "verifier",
+        verdict.debate_id == use.debate_id,
+        verdict.uses_key,
+    )
+    return filtered(wanted).join(use, use.debate_id == debate.id).where(~scored_by_key)
 
 
 def _folded(text: str) -> str:

@@ -2,7 +2,8 @@
 
 The prompt of an answer is the one that proposers saw before anyone had spoken, and the answer is
 what the debate came to: a model that learns it answers at once what took a debate. A critique
-stands with the prompt that its critic really saw. Nothing that an answer key decided is used.
+stands with the prompt that its critic really saw; a pattern counts as often as debates used it that
+the options let in. Nothing that an answer key decided is used.
 """
 
 from __future__ import annotations
@@ -12,11 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from sqlalchemy import select
-
 from aragora.memory import DebateFilter, Memory, StoredDebate
 from aragora.memory.records import Message, Outcome, Pattern, Standing
-from aragora.memory.tables import PatternUseRow
 from aragora.training.exporters.base import Exporter, Group, narrowing, read_debates
 from aragora.training.exporters.options import SFTOptions
 from aragora.training.exporters.rows import Candidate, Chat, Tally, Text
@@ -129,11 +127,16 @@ def _critiques(debated: Debated, tally: Tally) -> Iterator[Candidate]:
 
 
 def _patterns(memory: Memory, options: SFTOptions, tally: Tally) -> Iterator[Group]:
+    wanted = list(narrowing(options))[-1][1]
     most = None if options.limit is None else options.limit // _PATTERN_SHARE
     made = 0
-    for pattern in memory.standings.patterns(min_uses=options.min_pattern_uses):
+    for pattern in memory.standings.patterns_without_keys(wanted):
         if options.domains and pattern.domain not in options.domains:
             tally.drop("a pattern of another domain")
+        elif not pattern.uses:
+            tally.drop("a pattern that only other debates or an answer key know")
+        elif pattern.uses < options.min_pattern_uses:
+            tally.drop(f"a pattern with fewer than {options.min_pattern_uses} uses")
         elif pattern.successes < options.min_success_rate * pattern.uses:
             tally.drop(f"a pattern with success below {options.min_success_rate:g}")
         elif not pattern.suggestion.strip():
@@ -142,14 +145,11 @@ def _patterns(memory: Memory, options: SFTOptions, tally: Tally) -> Iterator[Gro
             tally.drop("a pattern beyond its share of the limit")
         else:
             made += 1
-            yield "", [_of_pattern(memory, pattern)]
+            uses = memory.standings.debates_of_pattern(pattern.id, wanted, _LISTED_USES)
+            yield "", [_of_pattern(pattern, tuple(uses))]
 
 
-def _of_pattern(memory: Memory, pattern: Pattern) -> Candidate:
-    row = PatternUseRow
-    query = select(row.debate_id).where(row.pattern_id == pattern.id).order_by(row.message_id)
-    with memory.database.read() as session:
-        uses = tuple(dict.fromkeys(session.scalars(query.limit(_LISTED_USES))))
+def _of_pattern(pattern: Pattern, uses: tuple[str, ...]) -> Candidate:
     asked = _PATTERN_PROMPT.format(issue=pattern.issue)
     text = Text("completion", pattern.suggestion, "pattern", pattern.id, None)
     return Candidate(

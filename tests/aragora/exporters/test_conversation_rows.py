@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from typing import Any
 
-from held_debates import hold, rate, user, words
+from held_debates import Speaking, hold, rate, user, words
 
 from aragora.agents import AgentIdentity, Reply
+from aragora.debate import CheckVerifier, KeyVerifier
 from aragora.gauntlet import GauntletSettings, run_gauntlet
 from aragora.gauntlet.attacks import Attack
 from aragora.memory import Memory
@@ -67,6 +69,42 @@ def test_patterns_by_success_and_uses(memory: Memory) -> None:
     assert "no unit" in rows[0]["messages"][0]["content"]
     assert rows[0]["provenance"]["uses"] == [stored.debate.id]
     assert rows.report.left_out["a pattern with success below 0.7"] == 1
+
+
+class Telling(Speaking):
+    """A critic who tells the answer that it has in mind."""
+
+    async def critique(self, task, proposal, context=None) -> Reply:
+        reply = await super().critique(task, proposal, context)
+        return replace(reply, text='{"issue": "wrong sum", "suggestion": "it is 4711"}')
+
+
+def came_round(memory: Memory, question: str, split: str, verifier: Any) -> Any:
+    others = [Telling("ann", ["12", "4711"]), Telling("bob", ["13", "4711"])]
+    return hold(
+        memory, question, [], protocol="debate", split=split, verifier=verifier, others=others,
+        critique=True, revise=True,
+    )  # fmt: skip
+
+
+def test_patterns_count_uses_in_the_exports_own_debates_alone(memory: Memory) -> None:
+    held_out = came_round(memory, "What is the secret sum?", "held_out", KeyVerifier("4711"))
+    came_round(memory, "What is the hidden sum?", "none", KeyVerifier("4711"))
+    assert [p.uses for p in memory.standings.patterns()] == [4]
+    rows = talks(memory, include_patterns=True, splits=("train", "none", "held_out"))
+    assert not rows
+    assert rows.report.left_out["a pattern that only other debates or an answer key know"] == 1
+    check = CheckVerifier(lambda answer: float(answer == "4711"))
+    seen = came_round(memory, "What is the open sum?", "train", check)
+    (row,) = talks(memory, include_patterns=True)
+    assert row["provenance"]["uses"] == [seen.debate.id]
+    assert row["provenance"]["at"] == seen.debate.ended_at
+    assert not talks(memory, include_patterns=True, splits=("none",))
+    assert not talks(memory, include_patterns=True, since="2099-01-01")
+    rows = talks(memory, include_patterns=True, min_pattern_uses=3)
+    assert rows.report.left_out["a pattern with fewer than 3 uses"] == 1
+    memory.usage.delete_debates([held_out.debate.id], "test")
+    assert [p.uses for p in memory.standings.patterns()] == [4]
 
 
 def attack(name: str, turn: str, kind: str, *phrases: str) -> Attack:
