@@ -195,7 +195,10 @@ def _calibration(
     outcome: Outcome,
     scores: Mapping[int, float],
 ) -> list[Calibration]:
-    """What came true of each vote's confidence: by the verifier, and by the debate's outcome."""
+    """What came true of each vote's confidence: by the verifier, and by the debate's outcome.
+
+    Where the verifier decided, the outcome knows no more: answers may tie or not have been checked.
+    """
     by_seat = {p.seat: p for p in positions}
     adapters = {m.seat: m.adapter_digest for m in said}
     out: list[Calibration] = []
@@ -206,7 +209,7 @@ def _calibration(
         truths: list[tuple[str, bool]] = []
         if vote.choice_seat in scores:
             truths.append(("verifier", scores[vote.choice_seat] >= RIGHT))
-        if outcome.is_reached:
+        if outcome.is_reached and outcome.decided_by != "verifier":
             truths.append(("outcome", by_seat[vote.choice_seat].key == outcome.answer_key))
         for basis, is_right in truths:
             out.append(

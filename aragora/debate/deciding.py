@@ -147,9 +147,10 @@ def standings(
     outcome: Outcome,
     scores: Mapping[int, float] | None,
 ) -> tuple[Standing, ...]:
-    """Places of all proposers: by the verifier where it decided, else with the answer or without.
+    """Places of proposers: by the verifier where it decided, else with the answer or without.
 
-    Who gave no usable answer comes last. Without a consensus nobody who answered beats another.
+    Who gave no usable answer comes last. Without a consensus nobody who answered beats another. An
+    answer that a deciding verifier could not check has no place.
     """
     by_seat = {p.seat: p for p in positions}
     use_scores = outcome.decided_by == "verifier" and scores is not None
@@ -159,7 +160,8 @@ def standings(
         if position is None:
             value[seat] = -1.0
         elif use_scores and scores is not None:
-            value[seat] = scores.get(seat, 0.0)
+            if seat in scores:
+                value[seat] = scores[seat]
         elif not outcome.is_reached:
             value[seat] = 0.5
         else:
@@ -173,5 +175,5 @@ def standings(
             first_message_id=by_seat[seat].first.id if seat in by_seat else None,
             final_message_id=by_seat[seat].final.id if seat in by_seat else None,
         )
-        for seat in seats
+        for seat in value
     )

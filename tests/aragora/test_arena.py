@@ -124,6 +124,25 @@ def test_a_verifier_decides_and_says_which_critique_helped(memory: Memory) -> No
     assert (pattern.issue, pattern.uses, pattern.successes) == ("not shown", 2, 1)
 
 
+def test_an_answer_that_could_not_be_checked_is_not_a_wrong_one(memory: Memory) -> None:
+    def check(answer: str) -> float:
+        if answer == "7":
+            raise RuntimeError("the sandbox is down")
+        return float(answer == "4")
+
+    env = Environment("2 + 2?", split="train", verifier=CheckVerifier(check))
+    agents = [
+        Scripted(name, [said], vote=prefer("C", "A"))
+        for name, said in (("ann", "4"), ("bob", "5"), ("cem", "7"))
+    ]
+    protocol = load_protocol("voting", consensus="verifier", ballot="votes")
+    result = run(memory, agents, protocol, env)
+    assert [(s.seat, s.place, s.score) for s in result.stored.standings] == [(0, 1, 1), (1, 2, 0)]
+    assert [r.agent for r in memory.standings.ratings()] == ["ann", "bob"]
+    # Two voted for the answer that nobody knows about.
+    assert [(c.agent, c.is_right) for c in memory.standings.calibration()] == [("cem", True)]
+
+
 def test_an_answer_key_never_reaches_what_is_trained_on(memory: Memory) -> None:
     env = Environment("2 + 2?", split="train", verifier=KeyVerifier("4"))
     with pytest.raises(DebateError, match="knows the answers"):

@@ -2,8 +2,10 @@
 
 Only first proposals of one debate with the very same prompt are paired. The debate judges answers:
 the chosen proposal gives the answer that won, of a seat that ended in the first place; the rejected
-one gives another, whoever gave it and even if its author came round later. Ties, debates without
-consensus (but for experts) and pairs that differ in length alone teach nothing and are left out.
+one gives another, whoever gave it and even if its author came round later. Where a verifier
+decided, its scores of the proposals themselves say which is better: none is rejected that got as
+much as the chosen one, or that could not be checked. Ties, debates without consensus (but for
+experts) and pairs that differ in length alone teach nothing and are left out.
 """
 
 from __future__ import annotations
@@ -94,8 +96,13 @@ def _head_to_head(
         if not right or not wrong:
             tally.drop("a tie: no answer lost" if right else "the winning answer came later")
             continue
-        chosen = max(right, key=lambda m: (_elo(debated, m) or 0.0, -m.seat))
+        scores = debated.scores or {}
+        chosen = max(
+            right, key=lambda m: (scores.get(m.id, -1.0), _elo(debated, m) or 0.0, -m.seat)
+        )
         for rejected in wrong:
+            if not _is_better(debated, chosen, rejected, tally):
+                continue
             winner, loser = _elo(debated, chosen), _elo(debated, rejected)
             gap = None if winner is None or loser is None else winner - loser
             needed = options.min_elo_difference
@@ -121,7 +128,8 @@ def _experts(
             tally.drop("fewer than two ratings in the domain")
             continue
         best, expert = max(rated, key=lambda pair: (pair[0], -pair[1].seat))
-        if outcome is not None and outcome.is_reached and expert.answer_key != outcome.answer_key:
+        won = outcome.answer_key if outcome is not None and outcome.is_reached else None
+        if won is not None and debated.scores is None and expert.answer_key != won:
             tally.drop("the expert lost")
             continue
         for elo, other in rated:
@@ -130,8 +138,22 @@ def _experts(
                 continue
             if gap <= 0.0 or gap < options.min_elo_difference:
                 tally.drop(f"rating difference in the domain below {options.min_elo_difference:g}")
-            else:
+            elif _is_better(debated, expert, other, tally):
                 yield from _pair(debated, "domain", expert, other, options, tally, gap)
+
+
+def _is_better(debated: Debated, one: Message, other: Message, tally: Tally) -> bool:
+    """Whether nothing that a deciding verifier said forbids to prefer one answer; counts it."""
+    scores = debated.scores
+    if scores is None:
+        return True
+    if one.id not in scores or other.id not in scores:
+        tally.drop("an answer that the verifier could not check")
+        return False
+    if scores[one.id] <= scores[other.id]:
+        tally.drop("the verifier did not find the other answer worse")
+        return False
+    return True
 
 
 def _calibrated(debated: Debated, options: DPOOptions, tally: Tally) -> Iterator[Candidate]:
@@ -169,7 +191,7 @@ def _truth(debated: Debated, seat: int) -> float | None:
         if verdict.message_id == final.id and not verdict.uses_key:
             return float(verdict.score >= _RIGHT)
     outcome = debated.stored.outcome
-    if outcome is None or not outcome.is_reached or debated.is_decided_by_key:
+    if outcome is None or not outcome.is_reached or outcome.decided_by == "verifier":
         return None
     return float(final.answer_key == outcome.answer_key)
 

@@ -50,6 +50,17 @@ class Debated:
         outcome = self.stored.outcome
         return outcome is not None and outcome.decided_by == "verifier" and self.has_key
 
+    @cached_property
+    def scores(self) -> dict[int, float] | None:
+        """What each message got from the verifier that decided; None where none without a key did.
+
+        A message that could not be checked has no score.
+        """
+        outcome = self.stored.outcome
+        if outcome is None or outcome.decided_by != "verifier" or self.has_key:
+            return None
+        return {v.message_id: v.score for v in reversed(self.stored.verdicts)}
+
     def prompt_of(self, message: Message) -> Chat:
         """The prompt a message answered; the bare task where an agent doesn't tell its prompts."""
         if message.prompt:

@@ -7,7 +7,7 @@ import json
 import pytest
 from held_debates import Speaking, choosing, hold, rate, user, words
 
-from aragora.debate import KeyVerifier
+from aragora.debate import CheckVerifier, KeyVerifier
 from aragora.errors import UsageError
 from aragora.memory import Memory
 from aragora.training import DPOExporter
@@ -97,6 +97,29 @@ def test_unrated_agents_have_no_clear_difference(memory: Memory) -> None:
     rows = DPOExporter(memory).export()
     assert not rows
     assert rows.report.left_out["a rating isn't known"] == 1
+
+
+def prime(answer: str) -> float:
+    if answer == "many":
+        raise ValueError("can't be checked")
+    return float(answer in ("eleven", "thirteen"))
+
+
+def test_a_verifier_rejects_what_it_found_worse_and_nothing_else(memory: Memory) -> None:
+    rate(memory, domain="reading", ann=1700.0, bob=1450.0, cem=1450.0, dan=1450.0)
+    said = [["eleven"], ["thirteen", "eleven"], ["many", "eleven"], ["twelve", "eleven"]]
+    hold(
+        memory, "A prime above ten?", said, protocol="voting", consensus="verifier", revise=True,
+        verifier=CheckVerifier(prime),
+    )  # fmt: skip
+    for source, other in (("head_to_head", "domain_specific"), ("domain", "head_to_head")):
+        rows = pairs(memory, **{f"include_{other}": False, "include_calibration": False})
+        found = [(words(r, "chosen"), words(r, "rejected")) for r in rows]
+        assert found == [("eleven", "twelve")]
+        assert rows[0]["provenance"]["source"] == source
+        left = rows.report.left_out
+        assert left["the verifier did not find the other answer worse"] == 1
+        assert left["an answer that the verifier could not check"] == 1
 
 
 def test_what_a_key_decided_is_not_trained_on(memory: Memory) -> None:
