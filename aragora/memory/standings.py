@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,9 @@ from aragora.memory.records import (
     RatingChange,
 )
 from tinker_engine.storage.database import Database
+
+KnownRating = Callable[[str, str, str], Rating | None]
+RatingStep = tuple[Sequence[Rating], Sequence[RatingChange]]
 
 
 class StandingStore:
@@ -63,13 +66,29 @@ class StandingStore:
             for rating in ratings:
                 session.merge(to_row(rating, tables.RatingRow))
 
-    def is_rated(self, debate_id: str) -> bool:
-        """Whether a debate has moved ratings."""
-        with self._database.read() as session:
-            query = select(tables.RatingChangeRow.id).where(
+    def move(self, debate_id: str, step: Callable[[KnownRating], RatingStep]) -> bool:
+        """Let a debate move ratings, once: read, `step` and write are one transaction.
+
+        `step` is given ratings as they stand by agent, domain and system. No other move runs
+        beside, so that none is lost and histories join up. False when it was rated before.
+        """
+        with self._database.write() as session:
+            self._database.lock(session, "ratings")
+            rated = select(tables.RatingChangeRow.id).where(
                 tables.RatingChangeRow.debate_id == debate_id
             )
-            return session.scalar(query.limit(1)) is not None
+            if session.scalar(rated.limit(1)) is not None:
+                return False
+
+            def known(agent: str, domain: str, system: str) -> Rating | None:
+                row = session.get(tables.RatingRow, (agent, domain, system))
+                return None if row is None else from_row(row, Rating)
+
+            ratings, changes = step(known)
+            session.add_all(to_row(change, tables.RatingChangeRow) for change in changes)
+            for rating in ratings:
+                session.merge(to_row(rating, tables.RatingRow))
+            return True
 
     def history(
         self, agent: str, *, domain: str = OVERALL, system: str = "elo"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from aragora.memory.debates import StoredDebate
 from aragora.memory.records import OVERALL, Rating, RatingChange
+from aragora.memory.standings import KnownRating, RatingStep
 from aragora.memory.store import Memory
 from aragora.ranking.elo import START, multi_way
 
@@ -31,25 +32,27 @@ def rate_debate(memory: Memory, debate_id: str) -> bool:
     """
     stored = memory.debates.get(debate_id)
     outcome = stored.outcome
-    if outcome is None or not outcome.is_reached or memory.standings.is_rated(debate_id):
+    if outcome is None or not outcome.is_reached:
         return False
     seated = _agents(stored)
     if len(seated) < 2:
         return False
-    ratings: list[Rating] = []
-    changes: list[RatingChange] = []
-    for domain in dict.fromkeys((OVERALL, stored.debate.domain)):
-        for system, step in ((ELO, _elo), (OPENSKILL, _openskill)):
-            before = [
-                memory.standings.rating(s.agent, domain, system) or _new(s.agent, domain, system)
-                for s in seated
-            ]
-            after = step(before, [s.place for s in seated])
-            for seat, old, new in zip(seated, before, after, strict=True):
-                ratings.append(_counted(new, seat, seated))
-                changes.append(_change(debate_id, seat, old, new))
-    memory.standings.apply(ratings, changes)
-    return True
+
+    def step(known: KnownRating) -> RatingStep:
+        ratings: list[Rating] = []
+        changes: list[RatingChange] = []
+        for domain in dict.fromkeys((OVERALL, stored.debate.domain)):
+            for system, rate in ((ELO, _elo), (OPENSKILL, _openskill)):
+                before = [
+                    known(s.agent, domain, system) or _new(s.agent, domain, system) for s in seated
+                ]
+                after = rate(before, [s.place for s in seated])
+                for seat, old, new in zip(seated, before, after, strict=True):
+                    ratings.append(_counted(new, seat, seated))
+                    changes.append(_change(debate_id, seat, old, new))
+        return ratings, changes
+
+    return memory.standings.move(debate_id, step)
 
 
 def _agents(stored: StoredDebate) -> list[_Seated]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scripted import Scripted
 
+from aragora.debate import Arena, Environment, load_protocol
+from aragora.memory import Memory
 from aragora.ranking import bradley_terry, calibration_report, expected_score, multi_way
 
 
@@ -67,3 +71,25 @@ def test_brier_agrees_with_scikit_learn_and_bins_add_up() -> None:
     assert calibration_report([]).brier is None
     with pytest.raises(ValueError, match="confidence"):
         calibration_report([(1.5, True)])
+
+
+def test_debates_that_end_together_lose_no_step(memory: Memory) -> None:
+    async def everybody() -> None:
+        async def one(number: int) -> None:
+            agents = [Scripted(n, [said]) for n, said in (("ann", "blue"), ("bob", "red"))]
+            judge = Scripted("jo", ["-"], role="judge")
+            await Arena(
+                Environment(f"task {number}?"), [*agents, judge],
+                load_protocol("judge", rounds=1, critique=False, revise=False), memory=memory,
+                seed=number,
+            ).run()  # fmt: skip
+
+        await asyncio.gather(*(one(number) for number in range(30)))
+
+    asyncio.run(everybody())
+    for system in ("elo", "openskill"):
+        for rating in memory.standings.ratings(system=system):
+            steps = memory.standings.history(rating.agent, system=system)
+            assert (rating.games, len(steps)) == (30, 30)
+            assert [s.after for s in steps[:-1]] == [s.before for s in steps[1:]]
+            assert steps[-1].after == rating.value
