@@ -68,8 +68,9 @@ class ModelRegistry:
     def register_version(self, stem: str, metadata: ModelMetadata) -> ModelMetadata:
         """Add a model under the first free id `stem-vN`; `stem` itself when it ends so and is free.
 
-        A `training_run` that has registered a model gets that one again, so that a job which is
-        run twice leaves one model.
+        A `training_run` that has registered a model of the same `training_set` gets that one again,
+        so that a job which is run twice leaves one model. On other records (debates were deleted
+        meanwhile) it is another model.
         """
         stem, given = _split(stem.strip())
         if not stem:
@@ -77,7 +78,11 @@ class ModelRegistry:
 
         def edit(models: dict[str, ModelMetadata]) -> ModelMetadata:
             for model in models.values():
-                if metadata.training_run and model.training_run == metadata.training_run:
+                if (
+                    metadata.training_run
+                    and model.training_run == metadata.training_run
+                    and model.training_set == metadata.training_set
+                ):
                     return model
             _check_status(metadata, None)
             if metadata.parent_model_id:

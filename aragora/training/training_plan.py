@@ -3,7 +3,7 @@
     outcome = carry_out(TrainingPlan("combined", "aragora", sft, dpo, settings), served, folder)
 
 A plan that is carried out again in the same folder goes on where it was interrupted; with the same
-`run_key` it registers no second model.
+`run_key` and the same records it registers no second model.
 """
 
 from __future__ import annotations

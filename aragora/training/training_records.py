@@ -2,7 +2,8 @@
 
 Supervised records hold `messages` (the last turn is the assistant's), or `prompt` and `completion`.
 Preferences hold `prompt`, `chosen` and `rejected`. A prompt or an answer is a text or a list of
-messages. Other fields (provenance) are ignored. A record of another shape is refused by its number.
+messages. Other fields are ignored; a job keeps a record's provenance. A record of another shape is
+refused by its number.
 """
 
 from __future__ import annotations
@@ -46,14 +47,38 @@ def read_records(data: TrainingData, *, limit: int | None = None) -> TrainingRec
     """
     conversations: list[Conversation] = []
     preferences: list[Preference] = []
+    for read, _ in _read(data, limit):
+        if isinstance(read, Preference):
+            preferences.append(read)
+        else:
+            conversations.append(read)
+    return TrainingRecords(tuple(conversations), tuple(preferences))
+
+
+def kept_records(data: TrainingData, *, limit: int | None = None) -> list[dict[str, Any]]:
+    """Records as a job keeps them: what is trained on, and the provenance that they came with.
+
+    Provenance is what the records of deleted debates are found by. Raises as `read_records`.
+    """
+    kept: list[dict[str, Any]] = []
+    for read, provenance in _read(data, limit):
+        row: dict[str, Any]
+        if isinstance(read, Preference):
+            prompt = [dict(m) for m in read.prompt]
+            row = {"prompt": prompt, "chosen": read.chosen, "rejected": read.rejected}
+        else:
+            row = {"messages": [dict(m) for m in read]}
+        kept.append(row if provenance is None else {**row, "provenance": provenance})
+    return kept
+
+
+def _read(data: TrainingData, limit: int | None) -> Iterator[tuple[Conversation | Preference, Any]]:
     for number, (where, record) in enumerate(_records(data)):
         if limit is not None and number >= limit:
-            break
-        if "chosen" in record or "rejected" in record:
-            preferences.append(_preference(record, where))
-        else:
-            conversations.append(_conversation(record, where))
-    return TrainingRecords(tuple(conversations), tuple(preferences))
+            return
+        is_pair = "chosen" in record or "rejected" in record
+        read = _preference(record, where) if is_pair else _conversation(record, where)
+        yield read, record.get("provenance")
 
 
 def read_conversations(data: TrainingData, *, limit: int | None = None) -> tuple[Conversation, ...]:

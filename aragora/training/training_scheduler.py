@@ -47,7 +47,7 @@ from aragora.training.job_state_file import read_jobs, write_jobs
 from aragora.training.job_work import TrainingWork
 from aragora.training.job_worker import JobWorker
 from aragora.training.model_registry import ModelRegistry, get_registry
-from aragora.training.training_records import TrainingData, read_records
+from aragora.training.training_records import TrainingData, kept_records
 
 _POLL_S = 0.2
 
@@ -114,7 +114,7 @@ class TrainingScheduler:
         """
         training, exported = _split_options(options, SFTOptions, export, limit)
         settings = JobSettings(training=training, sft=exported)
-        data = {} if training_data is None else {"sft": _rows(training_data, limit)}
+        data = {} if training_data is None else {"sft": kept_records(training_data, limit=limit)}
         return await self._schedule(
             "sft", model, adapter_name, settings, data, priority, max_failures, job_id
         )
@@ -135,7 +135,7 @@ class TrainingScheduler:
         """Schedule preference training; as `schedule_sft`, with `DPOExporter`'s options."""
         training, exported = _split_options(options, DPOOptions, export, limit)
         settings = JobSettings(training=training, dpo=exported)
-        data = {} if training_data is None else {"dpo": _rows(training_data, limit)}
+        data = {} if training_data is None else {"dpo": kept_records(training_data, limit=limit)}
         return await self._schedule(
             "dpo", model, adapter_name, settings, data, priority, max_failures, job_id
         )
@@ -169,9 +169,9 @@ class TrainingScheduler:
         )
         data: dict[str, list[Any]] = {}
         if sft_data is not None:
-            data["sft"] = _rows(sft_data, sft_limit)
+            data["sft"] = kept_records(sft_data, limit=sft_limit)
         if dpo_data is not None:
-            data["dpo"] = _rows(dpo_data, dpo_limit)
+            data["dpo"] = kept_records(dpo_data, limit=dpo_limit)
         return await self._schedule(
             "combined", model, adapter_name, settings, data, priority, max_failures, job_id
         )
@@ -192,7 +192,9 @@ class TrainingScheduler:
         """Schedule training on the gauntlet's findings; as `schedule_sft`."""
         training, exported = _split_options(options, GauntletOptions, export, limit)
         settings = JobSettings(training=training, sft=exported)
-        data = {} if training_data is None else {"gauntlet": _rows(training_data, limit)}
+        data = (
+            {} if training_data is None else {"gauntlet": kept_records(training_data, limit=limit)}
+        )
         return await self._schedule(
             "adversarial", model, adapter_name, settings, data, priority, max_failures, job_id
         )
@@ -327,17 +329,6 @@ class TrainingScheduler:
                 )
                 thread.start()
                 self._threads.append(thread)
-
-
-def _rows(data: TrainingData, limit: int | None) -> list[Any]:
-    """Records as JSON, after they were understood once: a bad one is refused now, not later."""
-    found = read_records(data, limit=limit)
-    rows: list[Any] = [{"messages": [dict(m) for m in c]} for c in found.conversations]
-    rows += [
-        {"prompt": [dict(m) for m in p.prompt], "chosen": p.chosen, "rejected": p.rejected}
-        for p in found.preferences
-    ]
-    return rows
 
 
 def _split_options(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import sqlite3
 import time
 from pathlib import Path
@@ -31,6 +33,7 @@ from aragora.memory.records import (
 )
 from aragora.training.job_queue import JobQueue
 from aragora.training.job_records import JobSettings, JobStatus, TrainingJob
+from aragora.training.training_scheduler import TrainingScheduler
 from tinker_engine.storage.database import Database
 
 
@@ -184,6 +187,19 @@ def test_no_word_of_a_deleted_debate_stays_in_the_files(memory: Memory, tmp_path
     memory.usage.delete_debates([hers], "asked for")
     assert b"quetzalcoatlus" not in held(tmp_path)
     assert len(memory.debates.search("other words")) == 1
+
+
+def test_a_job_that_was_given_an_export_forgets_its_words(memory: Memory, tmp_path: Path) -> None:
+    hers, _, _ = write_debate(memory, words="her words")
+    path = tmp_path / "sft.jsonl"
+    path.write_text(json.dumps(record("her quetzalcoatlus words", debate_id=hers)))
+    with TrainingScheduler(memory, workers=0) as scheduler:
+        job = asyncio.run(scheduler.schedule_sft(training_data=path))
+        path.unlink()
+        assert b"quetzalcoatlus" in held(tmp_path)
+        memory.usage.delete_debates([hers], "asked for")
+        assert scheduler.queue.data(job.job_id, "sft") == []
+    assert b"quetzalcoatlus" not in held(tmp_path)
 
 
 def test_a_log_that_somebody_reads_is_told(

@@ -37,6 +37,9 @@ def test_a_training_that_is_run_twice_leaves_one_model(registry: ModelRegistry) 
     second = registry.register_version("a", made("job-1", checkpoint="tinker://two"))
     assert first == second
     assert [m.checkpoint for m in registry.list_models()] == ["tinker://one"]
+    # Records were taken out meanwhile: what learned from them is not the job's model.
+    fewer = made("job-1", checkpoint="tinker://fewer", training_set="another")
+    assert registry.register_version("a", fewer).model_id == "a-v2"
     with pytest.raises(RegistryError, match="has no model 'b-v1'"):
         registry.register_version("a", made(parent_model_id="b-v1"))
 

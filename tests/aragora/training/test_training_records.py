@@ -9,6 +9,7 @@ import pytest
 
 from aragora.errors import TrainingDataError
 from aragora.training.training_records import (
+    kept_records,
     read_conversations,
     read_preferences,
     read_records,
@@ -24,6 +25,15 @@ def test_layouts_of_other_trainers_are_understood() -> None:
     assert one == other == tuple(TURNS)
     (pair,) = read_preferences([PAIR])
     assert (pair.prompt, pair.chosen, pair.rejected) == (tuple(TURNS[:1]), "7", "5")
+
+
+def test_a_job_keeps_where_its_records_came_from() -> None:
+    rows = [{"messages": TURNS, "provenance": {"debate_id": "d"}, "note": 1}, PAIR]
+    kept = kept_records(rows)
+    assert kept[0] == {"messages": TURNS, "provenance": {"debate_id": "d"}}
+    assert kept[1] == {"prompt": TURNS[:1], "chosen": "7", "rejected": "5"}
+    assert read_records(kept) == read_records(rows)
+    assert len(kept_records(rows, limit=1)) == 1
 
 
 def test_each_training_takes_its_own_records_of_a_mixture() -> None:
