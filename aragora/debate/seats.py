@@ -42,7 +42,7 @@ class Seats:
         if protocol.consensus == "judge" and judges != 1:
             raise DebateError(f"protocol {protocol.name!r} needs one judge, not {judges}")
         labels = iter(seat_labels(len(everyone)))
-        devil = len(proposers) - 1 if protocol.devils_advocate and len(proposers) > 1 else -1
+        devil = devils_place(len(proposers)) if protocol.devils_advocate else None
         self.all: list[Seat] = []
         seen = 0
         for number, agent in enumerate(everyone):
@@ -67,6 +67,11 @@ class Seats:
         place, size = self.proposers.index(seat), len(self.proposers)
         near = {self.proposers[(place + step) % size].number for step in (-1, 1)}
         return [s for s in others if s.number in near]
+
+
+def devils_place(proposers: int) -> int | None:
+    """Which of so many proposers is the devil's advocate: the last of several."""
+    return proposers - 1 if proposers > 1 else None
 
 
 def _flat(agents: Iterable[Any]) -> list[Agent]:

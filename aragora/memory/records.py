@@ -116,6 +116,11 @@ class Message:
         return self.status in ("ok", "cut")
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the text ends where its agent ended it, not at a limit."""
+        return self.status == "ok" and self.stop_reason != "length"
+
+    @property
     def turn(self) -> tuple[int, int, int, int]:
         """Sorts a debate's messages by whose turn it was; `id` tells who answered first."""
         return (self.round, get_args(Phase).index(self.phase), self.seat, self.target)

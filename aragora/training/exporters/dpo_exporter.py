@@ -55,6 +55,7 @@ class DPOExporter(Exporter[DPOOptions]):
 def candidates_of(stored: StoredDebate, options: DPOOptions, tally: Tally) -> Iterator[Candidate]:
     """The pairs that one debate gives."""
     debated = Debated(stored)
+    tally.drop("a text that a limit cut off", debated.truncated)
     by_prompt = _by_prompt(debated)
     # Which expert "won" would be the key's word as well.
     if stored.outcome is not None and stored.outcome.is_reached and debated.is_decided_by_key:

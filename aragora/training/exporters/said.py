@@ -5,27 +5,43 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from aragora.debate.seats import devils_place
 from aragora.memory import StoredDebate
 from aragora.memory.records import Critique, Message, Participant, Vote
 from aragora.training.exporters.rows import Candidate, Chat, Text
 
 
 class Debated:
-    """A debate with its usable messages by id, in the order of turns, and its seats by number.
+    """A debate with its whole texts by id, in the order of turns, and its seats by number.
 
-    Agents answer at the same time; rows must not depend on who was the fastest.
+    Agents answer at the same time; rows must not depend on who was the fastest. A text that ends
+    where a limit cut it off teaches to stop there: `truncated` counts those.
     """
 
     def __init__(self, stored: StoredDebate) -> None:
         self.stored = stored
-        said = sorted((m for m in stored.messages if m.is_usable), key=lambda m: m.turn)
-        self.messages: dict[int, Message] = {m.id: m for m in said}
+        self._usable = sorted((m for m in stored.messages if m.is_usable), key=lambda m: m.turn)
+        self.messages: dict[int, Message] = {m.id: m for m in self._usable if m.is_whole}
+        self.truncated = len(self._usable) - len(self.messages)
         self.seats: dict[int, Participant] = {p.seat: p for p in stored.participants}
 
     @cached_property
     def proposals(self) -> list[Message]:
         """First answers, before anyone had seen another's."""
         return [m for m in self.messages.values() if m.phase == "propose" and m.answer is not None]
+
+    @property
+    def unprompted(self) -> list[Message]:
+        """First answers (also ones that were cut off) of seats that had no stance."""
+        protocol = self.stored.debate.protocol
+        seats = sorted(p.seat for p in self.seats.values() if p.role == "proposer")
+        devil = devils_place(len(seats)) if protocol.get("devils_advocate") else None
+        stance = None if devil is None else seats[devil]
+        return [
+            m
+            for m in self._usable
+            if (m.phase, m.round) == ("propose", 1) and m.answer is not None and m.seat != stance
+        ]
 
     @property
     def critiques(self) -> list[tuple[Critique, Message | None]]:

@@ -58,6 +58,7 @@ class SFTExporter(Exporter[SFTOptions]):
 def candidates_of(stored: StoredDebate, options: SFTOptions, tally: Tally) -> Iterator[Candidate]:
     """What one debate teaches."""
     debated = Debated(stored)
+    tally.drop("a text that a limit cut off", debated.truncated)
     outcome = stored.outcome
     if options.include_debates or options.include_experts:
         if outcome is None or not outcome.is_reached:
@@ -104,7 +105,7 @@ def _has_won(standing: Standing, said: Message, outcome: Outcome) -> bool:
 
 def _plain_prompt(debated: Debated) -> Chat | None:
     """The prompt that most proposers saw: without anyone's stance."""
-    proposals = [m for m in debated.proposals if m.round == 1]
+    proposals = debated.unprompted
     if not proposals:
         return None
     ((common, _),) = Counter(m.prompt_digest for m in proposals).most_common(1)

@@ -14,7 +14,7 @@ from aragora.debate import CheckVerifier, KeyVerifier
 from aragora.gauntlet import GauntletSettings, run_gauntlet
 from aragora.gauntlet.attacks import Attack
 from aragora.memory import Memory
-from aragora.training import GauntletExporter, SFTExporter
+from aragora.training import DPOExporter, GauntletExporter, SFTExporter
 
 
 def talks(memory: Memory, **options):
@@ -105,6 +105,58 @@ def test_patterns_count_uses_in_the_exports_own_debates_alone(memory: Memory) ->
     assert rows.report.left_out["a pattern with fewer than 3 uses"] == 1
     memory.usage.delete_debates([held_out.debate.id], "test")
     assert [p.uses for p in memory.standings.patterns()] == [4]
+
+
+class Limited(Speaking):
+    """An agent that its limit of tokens stops."""
+
+    async def respond(self, task, context=None) -> Reply:
+        return replace(await super().respond(task, context), stop_reason="length")
+
+
+def test_a_text_that_a_limit_cut_off_is_in_no_row(memory: Memory) -> None:
+    limited, long = Limited("ann", ["The moon, and then the"]), "The sun. " + "x" * 300
+    others = [limited, Speaking("bob", [long]), Speaking("cem", ["Wind."])]
+    for number, winner in enumerate("ABC"):
+        question = f"What makes tides number {number}?"
+        hold(memory, question, [], winner=winner, others=others, max_chars=100)
+        hold(memory, question + "?", [], winner=winner, others=[limited, *others[1:]])
+    rows = talks(memory, include_debates=True)
+    assert {words(r, "messages") for r in rows} == {"Wind.", long}
+    assert rows.report.left_out["a text that a limit cut off"] == 3 * 2 + 3
+    rows = DPOExporter(memory).export(min_elo_difference=0)
+    said = {words(r, part) for r in rows for part in ("chosen", "rejected")}
+    assert said == {"Wind.", long}
+    assert rows.report.left_out["a text that a limit cut off"] == 3 * 2 + 3
+
+
+class Late(Speaking):
+    """An agent whose first turn fails."""
+
+    def __init__(self, name: str, answers: list[str]) -> None:
+        super().__init__(name, answers)
+        self.calls = 0
+
+    async def respond(self, task, context=None) -> Reply:
+        self.calls += 1
+        if self.calls == 1:
+            raise RuntimeError("down")
+        return await super().respond(task, context)
+
+
+def test_a_devils_stance_is_no_rows_prompt(memory: Memory) -> None:
+    others = [Late("ann", ["green"]), Speaking("bob", ["green"])]
+    hold(
+        memory, "Which colour?", [], protocol="devils-advocate", others=others, revise=True,
+        retries=0,
+    )  # fmt: skip
+    rows = talks(memory, include_debates=True)
+    assert not rows
+    assert rows.report.left_out["no proposal's prompt is known"] == 1
+    others = [Speaking("ann", ["green"]), Speaking("bob", ["green"])]
+    hold(memory, "Which size?", [], protocol="devils-advocate", others=others)
+    (row,) = talks(memory, include_debates=True)
+    assert row["messages"][0] == user("Which size?")
 
 
 def attack(name: str, turn: str, kind: str, *phrases: str) -> Attack:
