@@ -221,9 +221,7 @@ class Arena:
             labels=self.env.labels,
         )
         seats = await asyncio.to_thread(self._participants, memory)
-        await asyncio.to_thread(memory.debates.begin, task, debate, seats)
-        for subject in self.env.subjects:
-            await asyncio.to_thread(memory.usage.link, subject, self.debate_id)
+        await asyncio.to_thread(memory.debates.begin, task, debate, seats, self.env.subjects)
         tell(
             "begun",
             {

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from aragora.errors import NoSuchRecordError
 from aragora.memory import tables
 from aragora.memory.conversion import from_row, to_row
+from aragora.memory.identity import subject_digest
 from aragora.memory.records import (
     Critique,
     Debate,
@@ -31,6 +32,7 @@ from aragora.memory.records import (
     Verdict,
     Vote,
 )
+from aragora.memory.usage import link_subject
 from tinker_engine.storage.database import Database
 
 PAGE = 500
@@ -91,15 +93,26 @@ class DebateStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, task: Task, debate: Debate, participants: Sequence[Participant]) -> None:
-        """Store a debate that starts now, with its task unless that is known already."""
+    def begin(
+        self,
+        task: Task,
+        debate: Debate,
+        participants: Sequence[Participant],
+        subjects: Collection[str] = (),
+    ) -> None:
+        """Store a debate that starts now and whose data it holds, with its task unless known."""
         with self._database.write() as session:
+            self._database.lock(session, f"task {task.id}")
             if session.get(tables.TaskRow, task.id) is None:
                 session.add(to_row(task, tables.TaskRow))
                 session.flush()
             session.add(to_row(debate, tables.DebateRow))
             session.flush()
             session.add_all(to_row(p, tables.ParticipantRow) for p in participants)
+            session.flush()
+            # In one order, so that no two debates wait for each other.
+            for subject in sorted(subjects, key=subject_digest):
+                link_subject(self._database, session, subject, debate.id)
 
     def add_message(self, message: Message) -> Message:
         """Store one turn; gives it with its id."""

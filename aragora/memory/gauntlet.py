@@ -54,6 +54,7 @@ class GauntletStore:
     def add_trial(self, attack: StoredAttack, trial: Trial) -> None:
         """Store a trial with its attack, all or nothing; a trial stored before stays."""
         with self._database.write() as session:
+            self._database.lock(session, f"attack {attack.id}")
             if session.get(tables.AttackRow, attack.id) is None:
                 session.add(to_row(attack, tables.AttackRow))
                 session.flush()

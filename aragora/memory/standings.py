@@ -135,6 +135,7 @@ class StandingStore:
             return
         pattern_id = digest_of([domain, _folded(critique.issue), _folded(critique.suggestion)])
         with self._database.write() as session:
+            self._database.lock(session, f"pattern {pattern_id}")
             if session.get(tables.PatternUseRow, critique.message_id) is not None:
                 return
             row = session.get(tables.PatternRow, pattern_id)

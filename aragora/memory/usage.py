@@ -44,6 +44,17 @@ _OF_A_DEBATE: tuple[Any, ...] = (
 )
 
 
+def link_subject(database: Database, session: Session, subject: str, debate_id: str) -> str:
+    """Note within a write that a debate holds a person's data; gives the id they are kept under."""
+    identity = subject_digest(subject)
+    database.lock(session, f"subject {identity}")
+    if session.get(tables.SubjectRow, identity) is None:
+        session.add(tables.SubjectRow(id=identity, created_at=time.time(), deleted_at=None))
+        session.flush()
+    session.merge(tables.SubjectDebateRow(subject_id=identity, debate_id=debate_id))
+    return identity
+
+
 class UsageStore:
     """Subjects, deletions and training sets; safe to use from several threads."""
 
@@ -52,13 +63,8 @@ class UsageStore:
 
     def link(self, subject: str, debate_id: str) -> str:
         """Note that a debate holds a person's data; gives the id they are kept under."""
-        identity = subject_digest(subject)
         with self._database.write() as session:
-            if session.get(tables.SubjectRow, identity) is None:
-                session.add(tables.SubjectRow(id=identity, created_at=time.time(), deleted_at=None))
-                session.flush()
-            session.merge(tables.SubjectDebateRow(subject_id=identity, debate_id=debate_id))
-        return identity
+            return link_subject(self._database, session, subject, debate_id)
 
     def add_training_set(self, made: TrainingSet, sources: Iterable[TrainingSource]) -> None:
         """Store an exported file and which records its rows came from, all or nothing.
