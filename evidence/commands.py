@@ -58,9 +58,9 @@ LEFT_OUT_FORMS = {
 }
 # In the list of all commands these have no host to talk to; docs/swapping.md starts one.
 NEEDS_HOST = ("tensafe slot ", "tensafe swap ", "aragora jobs work", "--upstream ")
-SERVES = (" serve", "tensafe watch", "tensafe mcp")
-# These steer a loop that runs, and end at once.
-STEERS = ("--status", "--pause", "--resume", "--stop")
+SERVES = (" serve", "tensafe watch", "tensafe mcp", "aragora jobs work")
+# These steer a loop that runs, or end with what there is to do.
+STEERS = ("--status", "--pause", "--resume", "--stop", "--until-idle")
 SERVED_S, PAGE_S = 60, 7200
 HELP = "docs/cli.md"
 # A page whose calls speak of what another page's make.
