@@ -86,7 +86,7 @@ class Call:
     @property
     def is_refused(self) -> bool:
         """A gate's no with its advice."""
-        why = ("try:", "NOT READY", "against it:", "not significant at")
+        why = ("try:", "NOT READY", "against it:", "not significant at", "tensafe swap incident")
         return self.code == REFUSED and any(words in self.said for words in why)
 
 

@@ -46,8 +46,12 @@ def set_document(members: Sequence[tuple[Member, ManifestView]], *, otherwise: s
         UsageError: fewer than two members, too many, one twice, or an unknown `otherwise`.
     """
     digests = [member.adapter_digest for member, _ in members]
-    if not 2 <= len(digests) <= MOST_MEMBERS or len(set(digests)) != len(digests):
-        raise UsageError(f"a gated set has 2 to {MOST_MEMBERS} different adapters: {len(digests)}")
+    if not 2 <= len(digests) <= MOST_MEMBERS:
+        raise UsageError(f"a gated set has 2 to {MOST_MEMBERS} adapters, not {len(digests)}")
+    twice = next((digest for digest in digests if digests.count(digest) > 1), None)
+    if twice is not None:
+        names = " and ".join(m.skill_name for m, _ in members if m.adapter_digest == twice)
+        raise UsageError(f"{names} are one and the same adapter ({twice[:16]}); name it once")
     if otherwise not in (*digests, BASE):
         raise UsageError(f"otherwise is {otherwise!r}; expected a member's digest or {BASE}")
     return canonical_json(
