@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Integer, Select, cast, exists, func, select
+from sqlalchemy.orm import Session
 
 from aragora.memory import tables
 from aragora.memory.conversion import from_row, to_row
@@ -61,10 +62,7 @@ class StandingStore:
         A debate that was rated before raises IntegrityError: nothing is counted twice.
         """
         with self._database.write() as session:
-            session.add_all(to_row(change, tables.RatingChangeRow) for change in changes)
-            session.flush()
-            for rating in ratings:
-                session.merge(to_row(rating, tables.RatingRow))
+            _put_ratings(session, ratings, changes)
 
     def move(self, debate_id: str, step: Callable[[KnownRating], RatingStep]) -> bool:
         """Let a debate move ratings, once: read, `step` and write are one transaction.
@@ -84,10 +82,7 @@ class StandingStore:
                 row = session.get(tables.RatingRow, (agent, domain, system))
                 return None if row is None else from_row(row, Rating)
 
-            ratings, changes = step(known)
-            session.add_all(to_row(change, tables.RatingChangeRow) for change in changes)
-            for rating in ratings:
-                session.merge(to_row(rating, tables.RatingRow))
+            _put_ratings(session, *step(known))
             return True
 
     def history(
@@ -225,6 +220,15 @@ class StandingStore:
         with self._database.read() as session:
             query = select(row).where(row.agent == agent).order_by(row.id)
             return [from_row(r, AgentEvent) for r in session.scalars(query)]
+
+
+def _put_ratings(
+    session: Session, ratings: Sequence[Rating], changes: Sequence[RatingChange]
+) -> None:
+    session.add_all(to_row(change, tables.RatingChangeRow) for change in changes)
+    session.flush()
+    for rating in ratings:
+        session.merge(to_row(rating, tables.RatingRow))
 
 
 def _uses_without_keys(wanted: DebateFilter) -> Select[Any]:

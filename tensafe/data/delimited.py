@@ -293,11 +293,11 @@ def _fields_of_line(line: str, delimiter: str) -> list[str] | None:
     """
     if len(line) > _MAX_MENDED_CHARS:
         return None
-    end = re.escape(delimiter)
-    fields = re.finditer(rf'(?:"(.*?)"|([^{end}]*))(?:{end}|$)', line.rstrip("\r\n"))
+    line, end = line.rstrip("\r\n"), re.escape(delimiter)
+    fields = re.finditer(rf'(?:"(.*?)"|([^{end}]*))(?:{end}|$)', line)
     found = [m[2] if m[1] is None else m[1].replace('""', '"') for m in fields]
     # Behind the last field the pattern finds an empty one at the line's end.
-    return found if line.rstrip("\r\n").endswith(delimiter) else found[:-1]
+    return found if line.endswith(delimiter) else found[:-1]
 
 
 def _swallows_rows(taken: Sequence[str], delimiter: str, fields: int) -> bool:

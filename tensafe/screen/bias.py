@@ -39,6 +39,7 @@ _FEWEST = 10
 _FEWEST_SIDED = 8
 _FEWEST_OF_PAIR = 5
 _SHOWN_SHIFT = 0.5
+# A lean that a fair coin has this often is none.
 _CHANCE = 0.05
 
 

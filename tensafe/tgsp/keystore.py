@@ -105,8 +105,8 @@ class KeyStore:
         """Put a new key pair in the place of a key; gives the old public half and the new pair.
 
         The old file is kept under `keys/retired`, where nothing but a hand-over at a marketplace is
-        signed with it. The old key's entry
-        in the trust store stays as it is, so what it signed stays verified.
+        signed with it. The old key's entry in the trust store stays as it is, so what it signed
+        stays verified.
 
         Raises:
             KeyStoreError: no such key, or the passphrase is too short.

@@ -31,7 +31,7 @@ class Debated:
         return [m for m in self.messages.values() if m.phase == "propose" and m.answer is not None]
 
     @property
-    def unprompted(self) -> list[Message]:
+    def without_stance(self) -> list[Message]:
         """First answers (also ones that were cut off) of seats that had no stance."""
         protocol = self.stored.debate.protocol
         seats = sorted(p.seat for p in self.seats.values() if p.role == "proposer")
@@ -45,13 +45,13 @@ class Debated:
 
     @property
     def critiques(self) -> list[tuple[Critique, Message | None]]:
-        """Critiques with what was said, those without a usable message first."""
+        """Critiques with what was said, those without a whole text first."""
         pairs = [(c, self.messages.get(c.message_id)) for c in self.stored.critiques]
         return sorted(pairs, key=lambda pair: pair[1].turn if pair[1] else ())
 
     @property
     def votes(self) -> list[tuple[Vote, Message]]:
-        """Votes whose message is usable."""
+        """Votes whose text is whole."""
         by_message = {vote.message_id: vote for vote in self.stored.votes}
         return [(by_message[i], m) for i, m in self.messages.items() if i in by_message]
 

@@ -105,7 +105,7 @@ def _has_won(standing: Standing, said: Message, outcome: Outcome) -> bool:
 
 def _plain_prompt(debated: Debated) -> Chat | None:
     """The prompt that most proposers saw: without anyone's stance."""
-    proposals = debated.unprompted
+    proposals = debated.without_stance
     if not proposals:
         return None
     ((common, _),) = Counter(m.prompt_digest for m in proposals).most_common(1)
